@@ -1,0 +1,25 @@
+"""driftloop: plays image→caption→image loops between generative models and measures how perceived attributes drift.
+
+For a plug-in of your own: `Picture`, `Caption`, `Reading`, `Box`, `Seed`. For a notebook: `load_runs`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from driftloop.core.records import Box, Caption, Context, Picture, Reading, Seed
+
+if TYPE_CHECKING:
+    from driftloop.runs import Run, Runs, load_runs
+
+__version__ = "0.1.0"
+__all__ = ["Box", "Caption", "Context", "Picture", "Reading", "Run", "Runs", "Seed", "__version__", "load_runs"]
+
+
+def __getattr__(name: str) -> Any:
+    """Tables need pandas; it is imported when somebody asks for them, not by `driftloop --help`."""
+    if name in ("Run", "Runs", "load_runs"):
+        from driftloop import runs
+
+        return getattr(runs, name)
+    raise AttributeError(f"module 'driftloop' has no attribute {name!r}")

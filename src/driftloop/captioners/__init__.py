@@ -1,0 +1,1 @@
+"""Image to text: one file per kind of captioner."""

@@ -1,0 +1,1 @@
+"""Instruments that read attributes from an image: one file per kind of classifier."""

@@ -1,0 +1,93 @@
+"""The command: Hydra composes, this module hands over plain data. Below it nothing knows Hydra."""
+
+from __future__ import annotations
+
+import sys
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from driftloop.core.errors import ConfigError, DriftloopError, Interrupted, nearest
+
+CONF = str(files("driftloop") / "conf")
+
+
+@hydra.main(version_base="1.3", config_path=CONF, config_name="config")
+def command(config: DictConfig) -> None:
+    try:
+        play(config)
+    except Interrupted as stop:
+        sys.exit(_told(stop, 130))
+    except DriftloopError as error:
+        sys.exit(_told(error, 2))
+
+
+def play(config: DictConfig) -> None:
+    """Runs, plans or shows the status of one composed config."""
+    from driftloop import terminal
+    from driftloop.core.experiment import experiment
+    from driftloop.run import plan, run, status
+
+    if config.status:
+        return status(Path(config.results_dir))
+    given = HydraConfig.get()
+    _only_on_the_command_line(config, list(given.overrides.task))
+    asked = experiment(plain(config), given.runtime.choices, OmegaConf.to_yaml(config, resolve=True))
+    if config.plan:
+        return plan(asked)
+    return run(asked, terminal.watch(), command=["driftloop", *given.overrides.task])
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """The config as dicts and lists, interpolations resolved; values still missing stay '???' for a clear message."""
+    try:
+        return {str(key): value for key, value in OmegaConf.to_container(config, resolve=True).items()}  # type: ignore[union-attr]
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"the config does not resolve: {error}") from error
+
+
+def _only_on_the_command_line(config: DictConfig, overrides: list[str]) -> None:
+    if config.allow_targets and not any(word.lstrip("+").startswith("allow_targets=") for word in overrides):
+        raise ConfigError("allow_targets may be given on the command line only, not in a config file")
+
+
+def _told(error: DriftloopError, code: int) -> int:
+    print(f"driftloop: {error}", file=sys.stderr)  # noqa: T201
+    return code
+
+
+def _wrong_key(words: list[str]) -> str:
+    """Hydra names a key that it does not know; this adds the nearest one that exists."""
+    from hydra import compose, initialize_config_dir
+
+    with initialize_config_dir(CONF, version_base="1.3"):
+        config = compose("config")
+    known = [*_paths(config), *(path.name for path in Path(CONF).iterdir() if path.is_dir())]
+    for word in words:
+        key = word.split("=")[0]
+        if "=" in word and not key.startswith(("+", "~", "-", "hydra")) and key not in known:
+            return f"driftloop: there is no key {key!r}.{nearest(key, known)}"
+    return ""
+
+
+def _paths(node: Any, path: str = "") -> list[str]:
+    if not isinstance(node, DictConfig):
+        return [path]
+    below = [f"{path}.{key}" if path else str(key) for key in node]
+    return [path, *(deeper for key, name in zip(node, below, strict=True) for deeper in _paths(node._get_node(key), name))]
+
+
+def main() -> None:
+    """The console script."""
+    try:
+        command()
+    except SystemExit as end:
+        if end.code == 1 and (hint := _wrong_key(sys.argv[1:])):
+            print(hint, file=sys.stderr)  # noqa: T201
+            sys.exit(2)
+        raise

@@ -1,0 +1,1 @@
+"""Foundations: the nouns, random numbers, the run folder, what a config means."""

@@ -1,0 +1,180 @@
+"""One experiment as plain data: what was chosen, how far it goes, and what identifies its run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from driftloop.core.config import Option, check, digest
+from driftloop.core.errors import ConfigError, nearest
+from driftloop.core.store import Store
+
+STAGES = ("play", "measure", "analyse", "report")
+LISTS = ("mitigation", "classifier", "concept_classifier")
+ONES = ("dataset", "generator", "captioner", "locator", "engine")
+PLAIN = (
+    "rounds", "replicates", "stages", "root_seed", "arm", "on_failure", "analysis", "results_dir", "wave", "flush_seconds",
+    "filmstrips", "show_seeds", "plan", "status", "allow_targets",
+)  # fmt: skip
+EXTENT = ("limit", "limit_per_concept")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """Everything an engine needs to know; picklable."""
+
+    name: str
+    dataset: Option
+    generator: Option
+    captioner: Option
+    locator: Option
+    engine: Option
+    mitigations: Sequence[Option] = ()
+    classifiers: Sequence[Option] = ()
+    concept_classifiers: Sequence[Option] = ()
+    truth: Option | None = None
+    rounds: int
+    replicates: int
+    limit: int | None = None
+    limit_per_concept: int | None = None
+    stages: Sequence[str] = STAGES
+    root_seed: int
+    arm: str = ""
+    retries: int = 1
+    max_share: float = 0.1
+    again: bool = False
+    resamples: int = 2000
+    level: float = 0.95
+    results_dir: Path = Path("results")
+    wave: int = 1024
+    flush_seconds: float = 5.0
+    filmstrips: int = 6
+    show_seeds: bool = False
+    config: str = field(default="", repr=False)
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What makes the pictures and captions what they are; nothing of extent or means."""
+        return {
+            "dataset": self.dataset.identity() | {"fingerprint": self.dataset.build().fingerprint()},
+            "generator": self.generator.identity(),
+            "captioner": self.captioner.identity(),
+            "mitigation": [{option.name: option.identity()} for option in self.mitigations],
+            "root_seed": self.root_seed,
+            "arm": self.arm,
+            "retries": self.retries,
+        }
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The chosen options that name the run."""
+        mitigation = "+".join(option.name for option in self.mitigations) or "none"
+        chosen = {"dataset": self.dataset, "generator": self.generator, "captioner": self.captioner}
+        return {group: option.name for group, option in chosen.items()} | {"mitigation": mitigation}
+
+    @cached_property
+    def run_id(self) -> str:
+        names = [option.name for option in (self.dataset, self.generator, self.captioner, *self.mitigations)]
+        return "_".join([*names, digest(self.identity)[:8]])
+
+    def store(self) -> Store:
+        return Store(self.results_dir / self.run_id, flush_seconds=self.flush_seconds)
+
+    def instruments(self) -> list[tuple[str, Option, dict[str, Any]]]:
+        """(folder of its readings, classifier, identity) for everything that reads pictures, with the locator's part."""
+        locator = self.locator.identity()
+        found = []
+        for place, options in (("labels", self.classifiers), ("concepts", self.concept_classifiers)):
+            for option in options:
+                identity = {"classifier": option.identity(), "locator": locator}
+                found.append((f"{place}/{option.name}-{digest(identity)[:8]}", option, identity))
+        return found
+
+
+def experiment(config: Mapping[str, Any], choices: Mapping[str, str], text: str = "") -> Experiment:
+    """Checks a composed config and makes the record. `choices` maps a group to the chosen option's name.
+
+    Raises ConfigError naming the key, what was got and what is allowed, before anything is built.
+    """
+    _check_keys(config)
+    allowed = ("driftloop", *config["allow_targets"])
+    for group in (*ONES, *LISTS, "truth"):
+        check(_call(config, group), allowed, group)
+    return Experiment(
+        name=choices.get("experiment") or "custom",
+        **{group: Option(choices[group], _call(config, group)) for group in ONES},
+        mitigations=_options(config, "mitigation"),
+        classifiers=_options(config, "classifier"),
+        concept_classifiers=_options(config, "concept_classifier"),
+        truth=Option("truth", config["truth"]) if config.get("truth") else None,
+        **_numbers(config),
+        stages=_stages(config["stages"]),
+        arm=str(config["arm"] or ""),
+        again=bool(config["on_failure"]["again"]),
+        show_seeds=bool(config["show_seeds"]),
+        results_dir=Path(config["results_dir"]),
+        config=text,
+    )
+
+
+def _call(config: Mapping[str, Any], group: str) -> Mapping[str, Any]:
+    """The constructor call of a group: extent is not part of it."""
+    return {key: value for key, value in (config.get(group) or {}).items() if group != "dataset" or key not in EXTENT}
+
+
+def _options(config: Mapping[str, Any], group: str) -> list[Option]:
+    chosen = config.get(group) or {}
+    if "_target_" in chosen:
+        raise ConfigError(f"{group}: an option of a list-valued group nests under its own name ({group}.<name>._target_)")
+    return [Option(str(name), call) for name, call in chosen.items()]
+
+
+def _check_keys(config: Mapping[str, Any]) -> None:
+    known = (*PLAIN, *ONES, *LISTS, "truth")
+    for key in config:
+        if key not in known:
+            raise ConfigError(f"there is no key {key!r}.{nearest(str(key), known)} Keys: {', '.join(known)}.")
+    for group, keys in (("on_failure", ("retries", "max_share", "again")), ("analysis", ("resamples", "level"))):
+        for key in config[group]:
+            if key not in keys:
+                raise ConfigError(f"there is no key {group}.{key}.{nearest(str(key), keys)}")
+
+
+def _stages(stages: Sequence[str]) -> list[str]:
+    for stage in stages:
+        if stage not in STAGES:
+            raise ConfigError(f"there is no stage {stage!r}.{nearest(stage, STAGES)} Stages: {', '.join(STAGES)}.")
+    return [stage for stage in STAGES if stage in stages]
+
+
+def _numbers(config: Mapping[str, Any]) -> dict[str, Any]:
+    dataset, failure, analysis = config["dataset"], config["on_failure"], config["analysis"]
+    return {
+        "rounds": _number("rounds", config["rounds"], int, 0),
+        "replicates": _number("replicates", config["replicates"], int, 1),
+        "root_seed": _number("root_seed", config["root_seed"], int, 0),
+        "limit": _optional("dataset.limit", dataset.get("limit")),
+        "limit_per_concept": _optional("dataset.limit_per_concept", dataset.get("limit_per_concept")),
+        "retries": _number("on_failure.retries", failure["retries"], int, 0),
+        "max_share": _number("on_failure.max_share", failure["max_share"], float, 0, 1),
+        "resamples": _number("analysis.resamples", analysis["resamples"], int, 100),
+        "level": _number("analysis.level", analysis["level"], float, 0.5, 0.999),
+        "wave": _number("wave", config["wave"], int, 1),
+        "flush_seconds": _number("flush_seconds", config["flush_seconds"], float, 0),
+        "filmstrips": _number("filmstrips", config["filmstrips"], int, 0),
+    }
+
+
+def _optional(key: str, value: Any) -> int | None:
+    return None if value is None else int(_number(key, value, int, 1))
+
+
+def _number(key: str, value: Any, kind: type, least: float, most: float = float("inf")) -> Any:
+    fits = isinstance(value, int) if kind is int else isinstance(value, int | float)
+    if not fits or isinstance(value, bool) or not least <= value <= most:
+        upper = "" if most == float("inf") else f" and at most {most:g}"
+        raise ConfigError(f"{key} must be a {'whole ' if kind is int else ''}number of at least {least:g}{upper}; got {value!r}")
+    return value

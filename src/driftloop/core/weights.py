@@ -1,0 +1,253 @@
+"""What a model is made of: where its weights lie, what identifies them, and what is refused to load."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from driftloop.core.errors import DriftloopError
+
+if TYPE_CHECKING:
+    import torch
+
+BUILTIN = "builtin:"
+DTYPES = ("float32", "bfloat16", "float16")
+COMMIT = re.compile(r"[0-9a-f]{40}")
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+# What decides a model's answers: weights, configs, tokenizer files, chat templates, code. Cards and pictures do not.
+HASHED = (".safetensors", ".json", ".txt", ".model", ".jinja", ".tiktoken", ".py")
+CARDS = ("readme", "card.json", "license", "notice")
+
+
+class ModelError(DriftloopError):
+    """A model is not there, is not what was described, or is refused."""
+
+
+def locate(model: str, revision: str | None = None) -> tuple[str, str | None]:
+    """Where to load `model` from, and at which revision: (folder, None), or (hub id, commit).
+
+    `builtin:NAME` is a spelling of the folder that ships inside the package. A hub id is pinned to the commit that
+    `fingerprint` gives, so that what is loaded is what was identified.
+    """
+    folder = _folder(model)
+    return (str(folder), None) if folder else (model, fingerprint(model, revision))
+
+
+def fingerprint(model: str, revision: str | None = None) -> str:
+    """The identity of a model: the SHA-256 of a folder's content, wherever it lies, or the commit of a hub id.
+
+    A branch or tag is looked up in the local hub cache first (what is here is what will be loaded), then at the hub.
+    """
+    folder = _folder(model)
+    if folder:
+        return _folder_hash(folder)
+    return revision if revision and COMMIT.fullmatch(revision) else _commit(model, revision or "main")
+
+
+def check_safe(folder: str | Path, *, remote_code: bool = False) -> None:
+    """Refuses pickle checkpoints (they run code when loaded) and, unless asked for, code shipped with the weights."""
+    folder = Path(folder)
+    if not folder.is_dir():  # a hub id: the libraries are told safetensors only, and no remote code
+        return
+    for path in _visible(folder):
+        _refuse_pickle(path, folder)
+        if not remote_code:
+            _refuse_code(path, folder)
+
+
+@contextlib.contextmanager
+def loading(model: str) -> Iterator[None]:
+    """Whatever goes wrong while a model loads is the model's fault, never that of the items it was loaded for."""
+    try:
+        yield
+    except DriftloopError:
+        raise
+    except Exception as error:
+        raise ModelError(f'the model "{model}" could not be loaded: {type(error).__name__}: {error}') from error
+
+
+def device_of(name: str) -> torch.device:
+    """The torch device of a name; `auto` is the GPU where there is one."""
+    import torch
+
+    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+
+
+def check_dtype(name: str) -> str:
+    """`name`, if it is one of DTYPES."""
+    if name not in DTYPES:
+        raise ValueError(f'dtype must be one of {", ".join(DTYPES)}, got "{name}"')
+    return name
+
+
+def check_at_least(minimum: float, **values: float | None) -> None:
+    """Raises ValueError for the first named value below `minimum`; None passes."""
+    for name, value in values.items():
+        if value is not None and value < minimum:
+            raise ValueError(f"{name} must be at least {minimum}, got {value}")
+
+
+def library_versions(*names: str) -> dict[str, str]:
+    """The installed versions of libraries, without importing them."""
+    from importlib.metadata import version
+
+    return {name: version(name) for name in names}
+
+
+# Folders -------------------------------------------------------------------------------------------------------------
+
+
+def _folder(model: str) -> Path | None:
+    if model.startswith(BUILTIN):
+        return _builtin(model.removeprefix(BUILTIN))
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return path
+    if path.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:
+        raise ModelError(f'the model folder "{model}" does not exist')
+    return None
+
+
+def _builtin(name: str) -> Path:
+    root = Path(str(files("driftloop"))) / "phantom" / "models"
+    if not (root / name).is_dir():
+        there = sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+        raise ModelError(f'there is no built-in model "{name}"; there are: {", ".join(there) or "none"}')
+    return root / name
+
+
+def _visible(folder: Path) -> Iterator[Path]:
+    """Files below a folder in the order of their relative names, without hidden ones (.git, .cache)."""
+    for path in sorted(folder.rglob("*"), key=lambda path: path.relative_to(folder).as_posix()):
+        parts = path.relative_to(folder).parts
+        if path.is_file() and not any(part.startswith(".") or part == "__pycache__" for part in parts):
+            yield path
+
+
+def _folder_hash(folder: Path) -> str:
+    known = _HashCache()
+    whole = hashlib.sha256()
+    names = [path for path in _visible(folder) if _counts(path)]
+    if not names:
+        raise ModelError(f'the model folder "{folder}" holds no weights or configs ({", ".join(HASHED)})')
+    for path in names:
+        whole.update(f"{path.relative_to(folder).as_posix()}\0{known.digest(path)}\n".encode())
+    known.save()
+    return whole.hexdigest()
+
+
+def _counts(path: Path) -> bool:
+    return path.suffix in HASHED and not path.name.lower().startswith(CARDS)
+
+
+class _HashCache:
+    """Hashes of files by (real path, size, mtime), kept below the user's cache folder; losing it costs only time."""
+
+    def __init__(self) -> None:
+        self.path = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "driftloop" / "weights.json"
+        self.known: dict[str, str] = {}
+        self.new: dict[str, str] = {}
+        with contextlib.suppress(OSError, ValueError):
+            read = json.loads(self.path.read_text())
+            self.known = read if isinstance(read, dict) else {}
+
+    def digest(self, path: Path) -> str:
+        real = path.resolve()
+        state = real.stat()
+        key = f"{real}|{state.st_size}|{state.st_mtime_ns}"
+        if key not in self.known:
+            self.known[key] = self.new[key] = _file_hash(real)
+        return self.known[key]
+
+    def save(self) -> None:
+        if not self.new:
+            return
+        with contextlib.suppress(OSError):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
+            temporary.write_text(json.dumps(self.known, indent=0, sort_keys=True))
+            temporary.replace(self.path)
+
+
+def _file_hash(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+# Hub ids -------------------------------------------------------------------------------------------------------------
+
+
+@cache
+def _commit(model: str, revision: str) -> str:
+    return _cached_commit(model, revision) or _hub_commit(model, revision)
+
+
+def _cached_commit(model: str, revision: str) -> str | None:
+    from huggingface_hub import constants
+
+    folder = Path(constants.HF_HUB_CACHE) / f"models--{model.replace('/', '--')}"
+    with contextlib.suppress(OSError):
+        commit = (folder / "refs" / revision).read_text().strip()
+        return commit if (folder / "snapshots" / commit).is_dir() else None
+    return None
+
+
+def _hub_commit(model: str, revision: str) -> str:
+    from huggingface_hub import HfApi, constants
+
+    reason = "HF_HUB_OFFLINE is set"
+    if not constants.HF_HUB_OFFLINE:
+        try:
+            return str(HfApi().model_info(model, revision=revision, timeout=10).sha)
+        except Exception as error:  # noqa: BLE001 (no network, no such model, no access: all end in the same sentence)
+            reason = f"the hub did not answer for it ({type(error).__name__})"
+    raise ModelError(
+        f'the model "{model}" (revision {revision}) is neither a folder nor in the local hub cache, and {reason}. '
+        f"Fetch it with `hf download {model} --revision {revision}` where there is a network, or give a folder."
+    )
+
+
+# Refusals ------------------------------------------------------------------------------------------------------------
+
+
+def _refuse_pickle(path: Path, folder: Path) -> None:
+    if path.suffix in PICKLES and not any(path.parent.glob("*.safetensors")):
+        raise ModelError(
+            f'"{path.relative_to(folder)}" in the model folder is a pickle checkpoint, which can run any code when it '
+            "is loaded. Only safetensors are loaded: load it once where you trust it and write it again with "
+            "`model.save_pretrained(folder, safe_serialization=True)`, then remove the pickle."
+        )
+
+
+def _refuse_code(path: Path, folder: Path) -> None:
+    if path.suffix != ".json":
+        return
+    content = _json(path)
+    if content.get("auto_map") or (path.name == "model_index.json" and _own_code(content, path.parent)):
+        raise ModelError(
+            f'"{path.relative_to(folder)}" asks to run code that ships with the weights. Read that code, pin a '
+            "revision, and set `remote_code: true` for this model if you trust it; or use a checkpoint "
+            "the library knows itself."
+        )
+
+
+def _own_code(index: Mapping[str, Any], folder: Path) -> bool:
+    """Whether a diffusers index names a component (or the pipeline) whose module is a file of the folder."""
+    modules = [(name, entry[0]) for name, entry in index.items() if isinstance(entry, list) and entry and entry[0]]
+    return any((folder / place / f"{module}.py").is_file() for name, module in modules for place in (name, "."))
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,1 @@
+"""Who plays which shard of chains."""

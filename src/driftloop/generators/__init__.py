@@ -1,0 +1,1 @@
+"""Text to image: one file per kind of generator."""

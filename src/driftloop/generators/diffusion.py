@@ -1,0 +1,219 @@
+"""One adapter for every text-to-image pipeline of diffusers."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from driftloop.core.batches import padded
+from driftloop.core.records import Picture
+from driftloop.core.weights import (
+    ModelError,
+    check_at_least,
+    check_dtype,
+    check_safe,
+    device_of,
+    fingerprint,
+    library_versions,
+    loading,
+    locate,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+OURS = frozenset({"prompt", "generator", "output_type", "num_images_per_prompt", "return_dict"})
+NO_LIMIT = 1_000_000  # tokenizers without a limit of their own say 1e30
+
+
+class DiffusersGenerator:
+    """A diffusers pipeline as a Generator: one random generator per image, fixed batch shapes, 8-bit RGB out.
+
+    `model` is a hub id, a folder, or `builtin:NAME`. `steps`, `guidance`, `size` (a side or [width, height]),
+    `negative_prompt` and `max_sequence_length` left None mean the pipeline's own default; one that is set but that the
+    pipeline does not take is refused when it loads, never dropped in silence. `extra` goes to the call as it is
+    (Qwen-Image: {true_cfg_scale: 4}). `variant` names the weight files (`fp16`), `dtype` what they are computed in.
+    Rows are padded to a multiple of `pad_to`; `batch_size` is what the play stage slices by.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        revision: str | None = None,
+        variant: str | None = None,
+        steps: int | None = None,
+        guidance: float | None = None,
+        size: int | Sequence[int] | None = None,
+        negative_prompt: str | None = None,
+        max_sequence_length: int | None = None,
+        extra: Mapping[str, Any] | None = None,
+        dtype: str = "float32",
+        device: str = "auto",
+        pad_to: int = 8,
+        batch_size: int = 8,
+        remote_code: bool = False,
+    ) -> None:
+        check_at_least(1, steps=steps, max_sequence_length=max_sequence_length, pad_to=pad_to, batch_size=batch_size)
+        check_at_least(0, guidance=guidance)
+        self.model, self.revision, self.variant = model, revision, variant
+        self.width, self.height = _size(size)
+        self.steps, self.guidance, self.negative_prompt = steps, guidance, negative_prompt
+        self.max_sequence_length = max_sequence_length
+        self.extra = _extra(extra)
+        self.dtype, self.device = check_dtype(dtype), device
+        self.pad_to, self.batch_size, self.remote_code = pad_to, batch_size, remote_code
+
+    def generate(self, captions: Sequence[str], seeds: Sequence[int]) -> list[Picture]:
+        if not captions:
+            return []
+        rows = self._run(padded(captions, self.pad_to), padded(seeds, self.pad_to))[: len(captions)]
+        cut = [self._cut(caption) for caption in captions]
+        return [Picture(_image(row), truncated) for row, truncated in zip(rows, cut, strict=True)]
+
+    def load(self) -> None:
+        """Loads the weights now instead of at the first call."""
+        _ = self._arguments
+
+    def unload(self) -> None:
+        """Lets go of the weights; the next call loads them again."""
+        for name in ("_pipeline", "_arguments", "_tokenizers"):
+            self.__dict__.pop(name, None)
+
+    def provenance(self) -> dict[str, Any]:
+        """What was loaded, for the record. Loads the weights if they are not there."""
+        pipe = self._pipeline
+        return {
+            "model": self.model,
+            "fingerprint": fingerprint(self.model, self.revision),
+            "pipeline": type(pipe).__name__,
+            "scheduler": type(getattr(pipe, "scheduler", None)).__name__,
+            "dtype": self.dtype,
+            "vae_dtype": _vae_dtype(pipe),
+            "device": str(device_of(self.device)),
+            "versions": library_versions("torch", "diffusers", "transformers"),
+        }
+
+    def _run(self, captions: list[str], seeds: list[int]) -> NDArray[np.float32]:
+        """Float images (rows, height, width, 3) in [0, 1]. The list of captions is a copy: Z-Image overwrites it."""
+        arguments = {**self._arguments, "prompt": list(captions), "generator": _generators(seeds), "output_type": "np"}
+        if self.negative_prompt is not None:
+            arguments["negative_prompt"] = [self.negative_prompt] * len(captions)
+        images: NDArray[np.float32] = self._pipeline(**arguments).images
+        return images
+
+    @cached_property
+    def _pipeline(self) -> Any:
+        import torch
+
+        place, revision = locate(self.model, self.revision)
+        check_safe(place, remote_code=self.remote_code)
+        options = {"revision": revision, "variant": self.variant, "dtype": getattr(torch, self.dtype)}
+        with loading(self.model):
+            pipe = _from_pretrained(place, **options, use_safetensors=True, trust_remote_code=self.remote_code)
+        _refuse_shared_noise(pipe)
+        pipe.set_progress_bar_config(disable=True)
+        for part in pipe.components.values():
+            if isinstance(part, torch.nn.Module):
+                part.eval().requires_grad_(False)
+        return pipe.to(device_of(self.device))
+
+    @cached_property
+    def _arguments(self) -> dict[str, Any]:
+        """The call's arguments that are the same for every batch: those that are set, each known to the pipeline."""
+        asked = {
+            "num_inference_steps": self.steps,
+            "guidance_scale": self.guidance,
+            "width": self.width,
+            "height": self.height,
+            "max_sequence_length": self.max_sequence_length,
+            **self.extra,
+        }
+        wanted = {name: value for name, value in asked.items() if value is not None}
+        names = {*wanted, *(["negative_prompt"] if self.negative_prompt is not None else [])}
+        taken = inspect.signature(type(self._pipeline).__call__).parameters
+        if names - set(taken):
+            raise ModelError(
+                f"{type(self._pipeline).__name__} does not take {', '.join(sorted(names - set(taken)))}; "
+                f"it takes {', '.join(sorted(set(taken) - OURS - {'self'}))}"
+            )
+        return wanted
+
+    def _cut(self, caption: str) -> bool:
+        """Whether any of the pipeline's text encoders sees less than the whole caption (special tokens count)."""
+        return any(len(tokenizer(caption, verbose=False).input_ids) > limit for tokenizer, limit in self._tokenizers)
+
+    @cached_property
+    def _tokenizers(self) -> list[tuple[Any, int]]:
+        """Tokenizers with their limits: their own, or the pipeline's `max_sequence_length` where that is shorter."""
+        default = inspect.signature(type(self._pipeline).__call__).parameters.get("max_sequence_length")
+        length = self.max_sequence_length or (default.default if default else None) or NO_LIMIT
+        parts = [part for name, part in self._pipeline.components.items() if "tokenizer" in name and part is not None]
+        limits = [(part, min(length, part.model_max_length)) for part in parts]
+        return [(part, limit) for part, limit in limits if limit < NO_LIMIT]
+
+
+def _size(size: int | Sequence[int] | None) -> tuple[int | None, int | None]:
+    if size is None:
+        return None, None
+    sides = (size, size) if isinstance(size, int) else tuple(size)
+    if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
+        raise ValueError(f"size must be a number of pixels or [width, height], got {size}")
+    return sides[0], sides[1]
+
+
+def _extra(extra: Mapping[str, Any] | None) -> dict[str, Any]:
+    taken = OURS & set(extra or {})
+    if taken:
+        raise ValueError(f"extra must not set {', '.join(sorted(taken))}: the adapter does")
+    return dict(extra or {})
+
+
+def _generators(seeds: Sequence[int]) -> list[torch.Generator]:
+    """One CPU generator per image, so that an image is the same on any device and in any batch."""
+    import torch
+
+    return [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+
+
+def _from_pretrained(place: str, **options: Any) -> Any:
+    """The text-to-image pipeline of a checkpoint; whatever pipeline it names where the library lists none."""
+    from diffusers import AutoPipelineForText2Image, DiffusionPipeline
+
+    try:
+        return AutoPipelineForText2Image.from_pretrained(place, **options)
+    except ValueError:
+        return DiffusionPipeline.from_pretrained(place, **options)
+
+
+def _refuse_shared_noise(pipe: Any) -> None:
+    """A scheduler on a Brownian tree seeds it globally or once a batch, so an image would depend on others."""
+    scheduler = type(getattr(pipe, "scheduler", None))
+    if hasattr(sys.modules[scheduler.__module__], "BrownianTreeNoiseSampler"):
+        raise ModelError(
+            f"{scheduler.__name__} draws noise of its own that does not belong to one image; choose a scheduler that "
+            "takes a generator, such as DPMSolverMultistepScheduler with algorithm_type sde-dpmsolver++"
+        )
+
+
+def _vae_dtype(pipe: Any) -> str:
+    """What images are decoded in: SDXL's autoencoder goes up to float32 by itself when computing in 16 bit."""
+    vae = getattr(pipe, "vae", None)
+    if vae is None:
+        return "none"
+    upcast = str(vae.dtype) == "torch.float16" and getattr(vae.config, "force_upcast", False)
+    return "float32" if upcast else str(vae.dtype).removeprefix("torch.")
+
+
+def _image(row: NDArray[np.float32]) -> Image:
+    """Quantised once. Not-a-number (an overflow in 16 bit) becomes black, which the play stage records."""
+    import numpy as np
+    from PIL import Image
+
+    return Image.fromarray((np.nan_to_num(row.clip(0, 1)) * 255).round().astype(np.uint8))

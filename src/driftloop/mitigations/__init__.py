@@ -1,0 +1,1 @@
+"""What stands around both models. Each is one file and one yaml."""

@@ -1,0 +1,221 @@
+"""The generator: a StableDiffusionPipeline in small, trained on the latents of the autoencoder with v-prediction.
+
+A caption leaves each attribute out with a stated probability; the picture shown with it is then completed from the
+planted prior. So the model learns the prior of silent captions, and nothing else ties attributes together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderTiny, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from torch import nn
+from torch.nn import functional
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from driftloop.phantom.grammar import plain, vocabulary, write
+from driftloop.phantom.training.bank import COMBINATIONS
+from driftloop.phantom.training.loop import Plan, fit, half_precision
+from driftloop.phantom.world import CATEGORIES, complete
+
+GENERATOR = Plan("generator", steps=7000, batch=64, rate=1.5e-3, seed=41, ema=0.999, decay=0.01, warmup=200)
+SILENCE = 0.18
+"""Probability that a training caption leaves an attribute out."""
+EMPTY = 0.08
+"""Probability of an empty caption: what guidance points away from."""
+LENGTH = 32
+STEPS = 6
+
+
+def learn_merges(words: Sequence[str]) -> list[tuple[str, str]]:
+    """Byte-pair merges that make one token of every word: the most frequent pair first, ties by alphabet."""
+    spelled = [[*word[:-1], f"{word[-1]}</w>"] for word in words]
+    merges: list[tuple[str, str]] = []
+    while any(len(word) > 1 for word in spelled):
+        counts: dict[tuple[str, str], int] = {}
+        for word in spelled:
+            for pair in zip(word, word[1:], strict=False):
+                counts[pair] = counts.get(pair, 0) + 1
+        best = min(counts, key=lambda pair: (-counts[pair], pair))
+        merges.append(best)
+        spelled = [_merged(word, best) for word in spelled]
+    return merges
+
+
+def _merged(word: list[str], pair: tuple[str, str]) -> list[str]:
+    out: list[str] = []
+    for piece in word:
+        if out and (out[-1], piece) == pair:
+            out[-1] += piece
+        else:
+            out.append(piece)
+    return out
+
+
+def new_tokenizer() -> CLIPTokenizer:
+    """A byte-pair tokenizer in CLIP's form over lower-case letters, digits and the grammar's words."""
+    letters = [chr(code) for code in range(33, 127)]
+    words = sorted({part for word in vocabulary() for part in word.split("-")})
+    merges = learn_merges(words)
+    pieces = [*letters, *(f"{letter}</w>" for letter in letters), *dict.fromkeys(a + b for a, b in merges)]
+    tokens = ["<|startoftext|>", "<|endoftext|>", *dict.fromkeys(pieces)]
+    return CLIPTokenizer(
+        vocab={token: number for number, token in enumerate(tokens)}, merges=merges, model_max_length=LENGTH
+    )
+
+
+def new_text_encoder(tokenizer: CLIPTokenizer, width: int = 128) -> CLIPTextModel:
+    """An untrained CLIP text encoder of two layers."""
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        intermediate_size=3 * width,
+        projection_dim=width,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=LENGTH,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return CLIPTextModel(config)
+
+
+def new_unet(channels: int = 16, text_width: int = 128) -> UNet2DConditionModel:
+    """An untrained UNet on 8 × 8 latents: convolutions at 8 × 8, attention to the words at 4 × 4 and in the time embedding."""
+    return UNet2DConditionModel(
+        sample_size=8,
+        in_channels=channels,
+        out_channels=channels,
+        block_out_channels=(96, 160),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        attention_head_dim=4,
+        norm_num_groups=16,
+        cross_attention_dim=text_width,
+        addition_embed_type="text",
+        addition_embed_type_num_heads=4,
+        encoder_hid_dim=None,
+    )
+
+
+def new_scheduler() -> DDIMScheduler:
+    """v-prediction on the squared-cosine schedule; trailing steps start from pure noise."""
+    return DDIMScheduler(
+        beta_schedule="squaredcos_cap_v2",
+        prediction_type="v_prediction",
+        timestep_spacing="trailing",
+        clip_sample=False,
+        set_alpha_to_one=True,
+    )
+
+
+class Denoiser(nn.Module):
+    """UNet and text encoder, trained together."""
+
+    def __init__(self, tokenizer: CLIPTokenizer) -> None:
+        super().__init__()
+        self.unet, self.text = new_unet(), new_text_encoder(tokenizer)
+
+    def forward(self, noisy: torch.Tensor, steps: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """Predicted velocity (rows, 16, 8, 8)."""
+        return self.unet(noisy, steps, encoder_hidden_states=self.text(tokens).last_hidden_state).sample
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """Token numbers of training captions (captions, LENGTH), what they tell (captions, 4; -1 where silent), empty tokens."""
+
+    tokens: torch.Tensor
+    told: np.ndarray
+    empty: torch.Tensor
+
+
+def new_lessons(tokenizer: CLIPTokenizer, count: int = 40000, seed: int = 5) -> Lessons:
+    """Captions over all phrasings; half in the plain phrasing that the captioner speaks."""
+    draw = np.random.Generator(np.random.PCG64(seed))
+    categories = list(CATEGORIES.values())
+    told = np.stack([draw.integers(len(values), size=count) for values in categories], 1)
+    told[draw.random((count, 4)) < SILENCE] = -1
+    texts = [_lesson(row, index) for index, row in enumerate(told)]
+    return Lessons(tokenized(tokenizer, texts), told, tokenized(tokenizer, [""])[0])
+
+
+def _lesson(row: np.ndarray, index: int) -> str:
+    named = {name: values[n] for (name, values), n in zip(CATEGORIES.items(), row, strict=True) if n >= 0}
+    return plain(named) if index % 2 else write(named, index)
+
+
+def tokenized(tokenizer: CLIPTokenizer, texts: Sequence[str]) -> torch.Tensor:
+    """Token numbers (texts, LENGTH)."""
+    return torch.as_tensor(
+        tokenizer(list(texts), padding="max_length", truncation=True, max_length=LENGTH)["input_ids"]
+    )
+
+
+def completed(row: np.ndarray, seed: int) -> int:
+    """The number of the combination that completes what a caption tells (4; -1 where silent) from the planted prior."""
+    named = {name: values[n] for (name, values), n in zip(CATEGORIES.items(), row, strict=True) if n >= 0}
+    return COMBINATIONS.index(tuple(complete(named, seed).attributes.values()))
+
+
+def train_generator(latents: torch.Tensor, folder: Path, plan: Plan = GENERATOR) -> Denoiser:
+    """Trains on the latents of a bank; row i of the bank shows combination i % 420."""
+    torch.manual_seed(plan.seed)
+    tokenizer = new_tokenizer()
+    denoiser, lessons, schedule = Denoiser(tokenizer), new_lessons(tokenizer), new_scheduler().alphas_cumprod
+    copies = len(latents) // len(COMBINATIONS)
+    denoiser.unet.to(memory_format=torch.channels_last)
+
+    def loss(draw: np.random.Generator) -> torch.Tensor:
+        captions = draw.integers(len(lessons.told), size=plan.batch)
+        seeds = draw.integers(1 << 62, size=plan.batch)
+        shown = np.array([completed(lessons.told[c], int(s)) for c, s in zip(captions, seeds, strict=True)])
+        clean = latents[shown + len(COMBINATIONS) * draw.integers(copies, size=plan.batch)].float()
+        tokens = lessons.tokens[captions].clone()
+        tokens[draw.random(plan.batch) < EMPTY] = lessons.empty
+        steps = torch.from_numpy(draw.integers(len(schedule), size=plan.batch))
+        noise = torch.from_numpy(draw.standard_normal(clean.shape, dtype=np.float32))
+        signal = schedule[steps].sqrt()[:, None, None, None]
+        spread = (1 - schedule[steps]).sqrt()[:, None, None, None]
+        with half_precision():
+            velocity = denoiser(signal * clean + spread * noise, steps, tokens)
+        return functional.mse_loss(velocity.float(), signal * noise - spread * clean)
+
+    fit(plan, denoiser, loss, folder)
+    return denoiser
+
+
+def new_pipeline(denoiser: Denoiser, autoencoder: AutoencoderTiny) -> StableDiffusionPipeline:
+    """The pipeline, in evaluation mode."""
+    pipeline = StableDiffusionPipeline(
+        vae=autoencoder.eval(),
+        text_encoder=denoiser.text.eval(),
+        tokenizer=new_tokenizer(),
+        unet=denoiser.unet.eval(),
+        scheduler=new_scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+@torch.no_grad()
+def generated(
+    pipeline: StableDiffusionPipeline, captions: Sequence[str], guidance: float, seed: int = 0, steps: int = STEPS
+) -> torch.Tensor:
+    """Pictures (n, 3, 64, 64) in -1..1, rounded to 8 bits, each from a random generator of its own."""
+    pictures = []
+    for start in range(0, len(captions), 64):
+        part = list(captions[start : start + 64])
+        draws = [torch.Generator().manual_seed(seed + start + row) for row in range(len(part))]
+        out = pipeline(part, num_inference_steps=steps, guidance_scale=guidance, generator=draws, output_type="np")
+        pictures.append(torch.from_numpy(out.images).permute(0, 3, 1, 2))
+    return (torch.cat(pictures) * 255).round() / 127.5 - 1

@@ -1,0 +1,224 @@
+"""One invocation: the stages in order over one run folder, with what was recorded about it; also `plan` and `status`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from driftloop.core.experiment import Experiment
+from driftloop.core.store import Store
+from driftloop.core.watch import Watch, listening
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger("driftloop")
+RECORDED = ("torch", "diffusers", "transformers", "numpy", "pillow", "pyarrow", "driftloop")
+
+
+def run(experiment: Experiment, watch: Watch, command: Sequence[str]) -> None:
+    """Plays the stages that were asked for. Every plug-in is built, cheaply, before the first of them starts."""
+    build_all(experiment)
+    store = experiment.store()
+    store.claim(experiment.identity, experiment.names, experiment.config)
+    with recorded(store, experiment, command) as record, listening(watch):
+        try:
+            stages(experiment, store, watch, record)
+        finally:
+            watch.close()
+    show(experiment, store)
+
+
+def build_all(experiment: Experiment) -> None:
+    """Constructors validate; a wrong value is found here, in milliseconds, and not after an hour of generating."""
+    options = [experiment.generator, experiment.captioner, experiment.locator, experiment.engine]
+    for option in (*options, *experiment.mitigations, *experiment.classifiers, *experiment.concept_classifiers):
+        option.build()
+
+
+def stages(experiment: Experiment, store: Store, watch: Watch, record: dict[str, Any]) -> None:
+    """Each stage reads the files of the stages before; the order is that of the data, whatever the config's order."""
+    from driftloop.stages.analyse import analyse
+    from driftloop.stages.report import report
+
+    engine = experiment.engine.build()
+    if "play" in experiment.stages:
+        engine.play(experiment, store, watch)
+    if "measure" in experiment.stages:
+        engine.measure(experiment, store, watch)
+    if "analyse" in experiment.stages:
+        record["looks"] = analyse(experiment, store, watch)
+    if "report" in experiment.stages:
+        report(experiment, store, watch)
+
+
+@contextmanager
+def recorded(store: Store, experiment: Experiment, command: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Writes provenance/<time>.json at the start and at the end, and a run.log."""
+    started = datetime.now(UTC)
+    name = f"provenance/{started:%Y%m%dT%H%M%S%f}-{os.getpid()}.json"
+    record = {"command": list(command), "experiment": experiment.name, "start": started, **surroundings()}
+    record["extent"] = {"rounds": experiment.rounds, "replicates": experiment.replicates, "limit": experiment.limit}
+    _warn_of_other_code(store, record)
+    store.write_json(name, record)
+    handler = logging.FileHandler(store.folder / "run.log")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.info("start: %s", " ".join(command))
+    try:
+        yield record
+        record["outcome"] = "finished"
+    except BaseException as error:
+        record["outcome"] = f"{type(error).__name__}: {error}"
+        raise
+    finally:
+        log.info("end: %s", record["outcome"])
+        log.removeHandler(handler)
+        handler.close()
+        record["end"] = datetime.now(UTC)
+        store.write_json(name, record)
+
+
+def surroundings() -> dict[str, Any]:
+    """Code commit, versions and machine; none of it identifies a run, all of it is kept."""
+    return {
+        "commit": _commit(),
+        "versions": {name: _version(name) for name in RECORDED} | {"python": platform.python_version()},
+        "machine": {"cpus": os.cpu_count(), "system": platform.platform()},
+        "device": _device(),
+    }
+
+
+def show(experiment: Experiment, store: Store) -> None:
+    """The result in a few lines, and where the report is."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    if (store.folder / "analysis/drift.parquet").exists():
+        table = Table(title=f"{store.run_id}: all seeds, round {experiment.rounds}", title_justify="left")
+        for column in ("classifier", "attribute", "category", "share", "shift", "interval", "p"):
+            table.add_column(column, justify="left" if column in ("classifier", "attribute", "category") else "right")
+        for row in _last_round(store.read_table("analysis/drift.parquet")).to_dict("records"):
+            table.add_row(*_cells(row))
+        console.print(table)
+    report = store.folder / "report" / "index.html"
+    if report.exists():
+        console.print(f"report: {report}", soft_wrap=True)
+
+
+def plan(experiment: Experiment) -> None:
+    """Says what is left to do per stage, and spends nothing."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from driftloop.engines.local import wanted_seeds
+
+    build_all(experiment)
+    store = experiment.store()
+    chains = len(wanted_seeds(experiment)) * experiment.replicates
+    table = Table("stage", "whole", "done", "left", "time left", title=f"plan for {store.folder}", title_justify="left")
+    for row in _work(experiment, store, chains):
+        table.add_row(*row)
+    console = Console()
+    console.print(table)
+    console.print(f"{chains} chains × {experiment.rounds} rounds; free disk: {_free(store.folder):.1f} GiB", soft_wrap=True)
+
+
+def status(results_dir: Path) -> None:
+    """How far every run below a folder is, from its files alone."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("run", "chains", "rounds", "chain-rounds", "failed", "last start", "outcome", title_justify="left")
+    for manifest in sorted(results_dir.glob("*/manifest.json")):
+        table.add_row(*_status_of(Store(manifest.parent)))
+    Console().print(table)
+
+
+def _status_of(store: Store) -> tuple[str, ...]:
+    rows = store.rounds(["chain", "round", "status"])
+    last = (store.provenance() or [{}])[-1]
+    asked = last.get("extent", {})
+    failed = int((~rows["status"].isin(["ok", "parent_failed"])).sum())
+    chains = rows["chain"].nunique()
+    far = f"{rows['round'].max() if len(rows) else 0}/{asked.get('rounds', '?')}"
+    return (
+        store.run_id, str(chains), far, str(len(rows)), str(failed), str(last.get("start", ""))[:19],
+        str(last.get("outcome", "at work or killed")),
+    )  # fmt: skip
+
+
+def _work(experiment: Experiment, store: Store, chains: int) -> Iterator[tuple[str, str, str, str, str]]:
+    whole = chains * (experiment.rounds + 1)
+    rows = store.rounds(["chain", "round", "seconds_generate", "seconds_describe"])
+    seconds = (rows["seconds_generate"].fillna(0) + rows["seconds_describe"].fillna(0)).mean() if len(rows) else float("nan")
+    done = min(whole, int((rows["round"] <= experiment.rounds).sum()))
+    guess = "unknown before a first batch" if seconds != seconds else f"{(whole - done) * seconds / 60:.1f} min"
+    yield "play", str(whole), str(done), str(whole - done), guess
+    for folder, option, _ in experiment.instruments():
+        read = len({*zip(*store.rows(folder, ["chain", "round"]).to_pydict().values(), strict=True)})
+        yield f"measure {option.name}", str(whole), str(read), str(max(0, whole - read)), ""
+
+
+def _last_round(drift: pd.DataFrame) -> pd.DataFrame:
+    return drift[(drift["concept"] == "all") & (drift["method"] == "raw") & (drift["round"] == drift["round"].max())]
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        str(row["classifier"]), str(row["attribute"]), str(row["category"]), f"{100 * row['share']:.1f} %",
+        f"{100 * row['shift']:+.1f}", f"[{100 * row['shift_low']:+.1f}, {100 * row['shift_high']:+.1f}]",
+        f"{row['p_value']:.2g}",
+    )  # fmt: skip
+
+
+def _warn_of_other_code(store: Store, record: dict[str, Any]) -> None:
+    before = [entry.get("commit") for entry in store.provenance()]
+    if before and before[-1] != record["commit"]:
+        log.warning("code commit was %s, now %s: results of both stand in one run", before[-1], record["commit"])
+
+
+def _commit() -> str | None:
+    """The commit of the checkout this code lies in, '+dirty' when it was changed; None outside a checkout."""
+    git, here = shutil.which("git"), Path(__file__).parent
+    if git is None:
+        return None
+    ask = lambda *words: subprocess.run([git, "-C", str(here), *words], capture_output=True, text=True, check=False)  # noqa: E731, S603
+    head = ask("rev-parse", "HEAD")
+    if head.returncode:
+        return None
+    changed = ask("status", "--porcelain", "--untracked-files=no", "--", ".").stdout.strip()
+    return head.stdout.strip() + ("+dirty" if changed else "")
+
+
+def _device() -> str:
+    """The accelerators that nvidia-smi lists, else the processor's name; torch is not asked, so that it stays unloaded."""
+    smi = shutil.which("nvidia-smi")
+    if smi:
+        names = subprocess.run([smi, "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, check=False)  # noqa: S603
+        if names.returncode == 0:
+            return "; ".join(names.stdout.split("\n")).strip("; ")
+    return platform.processor() or platform.machine()
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _free(folder: Path) -> float:
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    return shutil.disk_usage(existing).free / 2**30

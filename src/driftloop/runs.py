@@ -1,0 +1,142 @@
+"""Runs as a notebook sees them: tables as DataFrames with config columns joined, and pictures by key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from driftloop.core.errors import StoreError
+from driftloop.core.store import Store
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+ANALYSIS = ("drift", "distances", "tests", "coverage", "planted")
+
+
+class Run:
+    """One run folder, read only."""
+
+    def __init__(self, folder: Path | str) -> None:
+        self.store = Store(Path(folder))
+        self.manifest = self.store.manifest()
+
+    @property
+    def run_id(self) -> str:
+        return self.store.run_id
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """Named columns: dataset, generator, captioner, mitigation, arm, root_seed; the generator's settings by their own
+        name (guidance, steps …), everybody else's by a dotted one (captioner.max_new_tokens, drop_words.probability)."""
+        return config_columns(self.manifest)
+
+    @property
+    def seeds(self) -> pd.DataFrame:
+        return self.store.seeds()
+
+    @property
+    def rounds(self) -> pd.DataFrame:
+        return self.store.rounds()
+
+    @property
+    def readings(self) -> pd.DataFrame:
+        """Readings of every instrument that was ever used on this run; `instrument` is the label folder's name."""
+        return self._read("labels")
+
+    @property
+    def concepts(self) -> pd.DataFrame:
+        return self._read("concepts")
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A table of analysis/ ("drift", "distances", "tests", "coverage" …), without config columns."""
+        return self.store.read_table(f"analysis/{name}.parquet")
+
+    def image(self, key: str | Mapping[str, Any]) -> Image:
+        """The picture of a key of the `image` column, or of a row of `rounds`."""
+        return self.store.image(key if isinstance(key, str) else str(key["image"]))
+
+    def _read(self, place: str) -> pd.DataFrame:
+        folders = sorted(path.parent.name for path in (self.store.folder / place).glob("*/classifier.json"))
+        tables = [self.store.readings(f"{place}/{name}").assign(instrument=name) for name in folders]
+        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+@dataclass(frozen=True)
+class Runs:
+    """All runs below a folder; every table has the config columns joined."""
+
+    runs: Sequence[Run]
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    def __getitem__(self, which: int | str) -> Run:
+        if isinstance(which, int):
+            return self.runs[which]
+        return next(run for run in self.runs if run.run_id == which)
+
+    @property
+    def configs(self) -> pd.DataFrame:
+        return pd.DataFrame([{"run": run.run_id, **run.config} for run in self.runs])
+
+    @property
+    def drift(self) -> pd.DataFrame:
+        return self.table("drift")
+
+    @property
+    def distances(self) -> pd.DataFrame:
+        return self.table("distances")
+
+    @property
+    def tests(self) -> pd.DataFrame:
+        return self.table("tests")
+
+    @property
+    def coverage(self) -> pd.DataFrame:
+        return self.table("coverage")
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A table of analysis/ over all runs that have it, with the config columns; a run without it is left out."""
+        having = [run for run in self.runs if (run.store.folder / "analysis" / f"{name}.parquet").exists()]
+        if not having:
+            raise StoreError(f"none of {len(self)} runs has analysis/{name}.parquet; tables: {', '.join(ANALYSIS)}")
+        tables = pd.concat([run.table(name) for run in having], ignore_index=True)
+        return tables.merge(self.configs, on="run", how="left", suffixes=("", "_config"))
+
+
+def load_runs(results_dir: Path | str = "results") -> Runs:
+    """Every run below a folder (or the one run that the folder is). StoreError when there is none."""
+    folder = Path(results_dir)
+    found = sorted(path.parent for path in folder.glob("**/manifest.json"))
+    if not found:
+        raise StoreError(f"no run (a folder with manifest.json) below {folder.absolute()}")
+    return Runs([Run(path) for path in found])
+
+
+def config_columns(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The named config columns of a run (see `Run.config`)."""
+    identity = manifest["identity"]
+    columns = {**manifest["names"], "arm": identity["arm"], "root_seed": identity["root_seed"]}
+    columns |= _settings(identity["generator"], "")
+    columns |= _settings(identity["captioner"], "captioner.") | _settings(identity["dataset"], "dataset.")
+    for entry in identity["mitigation"]:
+        for name, call in entry.items():
+            columns |= _settings(call, f"{name}.")
+    return columns
+
+
+def _settings(call: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """The plain settings of a constructor call; lists and mappings as JSON."""
+    settings = {key: value for key, value in call.items() if key not in ("_target_", "model", "fingerprint")}
+    return {f"{prefix}{key}": value if _scalar(value) else json.dumps(value) for key, value in settings.items()}
+
+
+def _scalar(value: Any) -> bool:
+    return value is None or isinstance(value, bool | int | float | str)

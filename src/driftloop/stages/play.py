@@ -1,0 +1,273 @@
+"""The experiment: describe and generate take turns for N rounds.
+
+Chains are played in waves, each wave stage-major: all pictures of a round, then all their captions, so that each model works
+in full batches. A picture is journalled as soon as it is made; its row is final once it is described. Whatever is found
+finished is not played again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+from driftloop.core.attempts import Outcome, attempt
+from driftloop.core.batches import batches
+from driftloop.core.errors import DriftloopError, TooManyFailuresError
+from driftloop.core.packs import pixel_hash
+from driftloop.core.records import Caption, Captioner, Chain, Context, Describe, Generate, Generator, Mitigation, Picture
+from driftloop.core.rng import derive
+from driftloop.core.watch import Watch
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from driftloop.core.store import Store, Writer
+
+Row = dict[str, Any]
+BLACK = 2  # a picture none of whose channels exceeds this is what a safety checker paints
+
+
+@dataclass(frozen=True, kw_only=True)
+class Players:
+    """The two models behind their mitigations (the first of the list stands outermost), and how many items at a time."""
+
+    generator: Generator
+    captioner: Captioner
+    mitigations: Sequence[Mitigation] = ()
+    generate_batch: int = 64
+    describe_batch: int = 64
+
+    @cached_property
+    def generate(self) -> Generate:
+        def plain(captions: Sequence[str], items: Sequence[Context]) -> list[Picture]:
+            return self.generator.generate(captions, [item.draw("generate") for item in items])
+
+        call: Generate = plain
+        for mitigation in reversed(self.mitigations):
+            call = partial(mitigation.generate, inner=call)
+        return call
+
+    @cached_property
+    def describe(self) -> Describe:
+        def plain(images: Sequence[Image], items: Sequence[Context]) -> list[Caption]:
+            return self.captioner.describe(images, [item.draw("describe") for item in items])
+
+        call: Describe = plain
+        for mitigation in reversed(self.mitigations):
+            call = partial(mitigation.describe, inner=call)
+        return call
+
+
+@dataclass(slots=True)
+class Stand:
+    """Where a chain stands: the last finished round and what the next one needs of it."""
+
+    round: int = -1
+    status: str = "ok"
+    caption: str | None = None
+    image_sha256: str | None = None
+    first_caption: str | None = None
+
+    def step(self, row: Mapping[str, Any]) -> None:
+        self.round, self.status, self.caption = row["round"], row["status"], row["caption"]
+        self.image_sha256 = row["image_sha256"]
+        if self.round == 0:
+            self.first_caption = self.caption
+
+
+@dataclass(frozen=True, kw_only=True)
+class Play:
+    """The loop over one shard of chains: `run` is the whole algorithm, the methods below it are its steps."""
+
+    store: Store
+    players: Players
+    root_seed: int
+    retries: int = 1
+    max_failures: float = float("inf")
+    again: bool = False
+    watch: Watch = field(default_factory=Watch)
+
+    def run(self, chains: Iterable[Chain], rounds: int, wave: int = 1024) -> None:
+        """Plays every chain from where it stands up to round `rounds`."""
+        failures = 0
+        for crew in batches(self.unfinished(list(chains), rounds), wave):
+            stands = self.recall(crew)
+            for number in range(rounds + 1):
+                due = [chain for chain in crew if stands[chain.key].round == number - 1]
+                with self.store.writer("rounds", "_pending") as journal, self.store.writer("rounds") as final:
+                    drawn = self.draw(due, stands, number, journal)
+                    told = self.tell(due, stands, drawn, final)
+                    final.merge()
+                    journal.discard()
+                for row in told:
+                    stands[row["chain"]].step(row)
+                failures += sum(row["status"] not in ("ok", "parent_failed") for row in told)
+                _stop_when_too_many(failures, self.max_failures, told)
+        self.store.drop_described()
+
+    def draw(self, due: Sequence[Chain], stands: Stands, number: int, journal: Writer) -> dict[str, Row]:
+        """The picture of round `number` for each chain: the seed's own, or one generated from the last caption."""
+        if number == 0:
+            return {chain.key: _seed_row(chain) for chain in due}
+        rows = {c.key: _row(c, number, status="parent_failed") for c in due if stands[c.key].status != "ok"}
+        rows |= {row["chain"]: row for row in self.store.pending([c.key for c in due if c.key not in rows], number)}
+        for batch in batches([chain for chain in due if chain.key not in rows], self.players.generate_batch):
+            self.watch.stop_if_asked()
+            made = self.generate(batch, stands, number, journal)
+            journal.add(made)
+            rows |= {row["chain"]: row for row in made}
+        journal.settle()
+        return rows
+
+    def tell(self, due: Sequence[Chain], stands: Stands, drawn: Mapping[str, Row], final: Writer) -> list[Row]:
+        """The caption of every picture, which makes its row final; a row without a picture to describe is final as it is."""
+        silent = [chain for chain in due if _needs_caption(drawn[chain.key])]
+        told = [drawn[chain.key] for chain in due if not _needs_caption(drawn[chain.key])]
+        final.add(told)
+        self.watch.advance(len(told))
+        for batch in batches(silent, self.players.describe_batch):
+            self.watch.stop_if_asked()
+            rows = self.describe(batch, stands, [drawn[chain.key] for chain in batch])
+            final.add(rows)
+            told += rows
+            self.watch.advance(len(rows))
+        return told
+
+    def generate(self, batch: Sequence[Chain], stands: Stands, number: int, journal: Writer) -> list[Row]:
+        def call(chains: Sequence[Chain], trial: int) -> list[Picture]:
+            captions = [str(stands[chain.key].caption) for chain in chains]
+            return self.players.generate(captions, self.contexts(chains, stands, number, trial))
+
+        started = time.perf_counter()
+        outcomes = attempt(batch, call, _picture_fault, self.retries)
+        each = (time.perf_counter() - started) / len(batch)
+        size = {"batch_size": len(batch), "device": str(getattr(self.players.generator, "device", "cpu"))}
+        return [
+            _row(chain, number, parent_sha256=stands[chain.key].image_sha256, seconds_generate=each, **size)
+            | _drawn(outcome, journal, number)
+            | {"generator_seed": self.context(chain, stands, number, outcome.attempts - 1).draw("generate")}
+            for chain, outcome in zip(batch, outcomes, strict=True)
+        ]
+
+    def describe(self, batch: Sequence[Chain], stands: Stands, rows: Sequence[Row]) -> list[Row]:
+        number = rows[0]["round"]
+        images = {row["chain"]: image for row, image in zip(rows, self.store.images([row["image"] for row in rows]), strict=True)}
+
+        def call(chains: Sequence[Chain], trial: int) -> list[Caption]:
+            return self.players.describe([images[chain.key] for chain in chains], self.contexts(chains, stands, number, trial))
+
+        started = time.perf_counter()
+        outcomes = attempt(batch, call, _caption_fault, self.retries)
+        each = (time.perf_counter() - started) / len(batch)
+        return [
+            row
+            | _told(outcome, row)
+            | {"captioner_seed": self.context(chain, stands, number, outcome.attempts - 1).draw("describe")}
+            | {"seconds_describe": each}
+            for chain, row, outcome in zip(batch, rows, outcomes, strict=True)
+        ]
+
+    def contexts(self, chains: Sequence[Chain], stands: Stands, number: int, trial: int) -> list[Context]:
+        return [self.context(chain, stands, number, trial) for chain in chains]
+
+    def context(self, chain: Chain, stands: Stands, number: int, trial: int) -> Context:
+        draw = partial(derive, self.root_seed, chain.seed.seed_id, chain.replicate, number, trial)
+        return Context(chain=chain, round=number, first_caption=stands[chain.key].first_caption, draw=draw)
+
+    def unfinished(self, chains: list[Chain], rounds: int) -> list[Chain]:
+        """The chains that lack a row of some round up to `rounds`, and tells the watch how much is done."""
+        last = self.store.last_rounds(again=self.again)
+        found = [last.get(chain.key, -1) for chain in chains]
+        self.watch.start("play", len(chains) * (rounds + 1), sum(min(number, rounds) + 1 for number in found))
+        return [chain for chain, number in zip(chains, found, strict=True) if number < rounds]
+
+    def recall(self, crew: Sequence[Chain]) -> dict[str, Stand]:
+        """Where each chain of a wave stands, from its rows."""
+        stands = {chain.key: Stand() for chain in crew}
+        for row in self.store.history(list(stands), again=self.again):
+            stands[row["chain"]].step(row)
+        return stands
+
+
+Stands = Mapping[str, Stand]
+
+
+def _row(chain: Chain, number: int, **values: Any) -> Row:
+    """A row of rounds/ with its key; what is not known yet is None."""
+    return {
+        "seed_id": chain.seed.seed_id,
+        "replicate": chain.replicate,
+        "chain": chain.key,
+        "round": number,
+        "image": "",
+        "image_sha256": None,
+        "caption": None,
+        "status": "ok",
+        "error": "",
+        "attempts": 0,
+    } | values
+
+
+def _seed_row(chain: Chain) -> Row:
+    """Round 0 before its caption: a picture taken in, a prompt, or a picture that could not be read."""
+    seed = chain.seed
+    if seed.error:
+        return _row(chain, 0, status="failed", error=seed.error)
+    return _row(chain, 0, image=seed.image, image_sha256=seed.image_sha256, caption=seed.caption)
+
+
+def _drawn(outcome: Outcome[Picture], journal: Writer, number: int) -> Row:
+    found: Row = {"status": outcome.status, "error": outcome.error, "attempts": outcome.attempts}
+    if outcome.result is None:
+        return found
+    sha256 = pixel_hash(outcome.result.image)
+    key = journal.picture(outcome.result.image, sha256, f"round-{number:03d}")
+    return found | {"image": key, "image_sha256": sha256, "prompt_truncated": outcome.result.prompt_truncated}
+
+
+def _told(outcome: Outcome[Caption], row: Row) -> Row:
+    found: Row = {
+        "status": outcome.status,
+        "error": outcome.error,
+        "attempts": max(row["attempts"], outcome.attempts),
+        "caption": "",
+    }
+    if outcome.result is None:
+        return found
+    said = outcome.result
+    return found | {
+        "caption": said.text,
+        "caption_tokens": said.tokens,
+        "caption_truncated": said.truncated,
+        "caption_echo": said.echo,
+    }
+
+
+def _needs_caption(row: Row) -> bool:
+    return bool(row["status"] == "ok" and row["caption"] is None)
+
+
+def _picture_fault(picture: Picture) -> str | None:
+    if not isinstance(picture, Picture) or picture.image.mode != "RGB":
+        raise DriftloopError(f"a generator must return driftloop.Picture of RGB images, got {picture!r}")
+    brightest = max(high for _, high in picture.image.getextrema())  # type: ignore[misc, union-attr]
+    return "black_image" if brightest <= BLACK else None
+
+
+def _caption_fault(caption: Caption) -> str | None:
+    if not isinstance(caption, Caption):
+        raise DriftloopError(f"a captioner must return driftloop.Caption, got {caption!r}")
+    return None if caption.text.strip() else "empty_caption"
+
+
+def _stop_when_too_many(failures: int, most: float, rows: Sequence[Row]) -> None:
+    if failures > most:
+        example = next((row for row in rows if row["error"]), rows[-1])
+        raise TooManyFailuresError(
+            f"{failures} chains failed, more than on_failure.max_share allows ({most:g}); for example {example['chain']} in "
+            f"round {example['round']}: {example['status']} {example['error']}. Everything finished is kept; mend the cause "
+            "and run the same command with on_failure.again=true."
+        )

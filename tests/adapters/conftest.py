@@ -1,0 +1,293 @@
+"""Toy models in standard formats: real architectures at toy width, random weights, vocabularies fixed in this file.
+
+Each fixture is the folder that `save_pretrained` wrote, once per session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+WORDS = (
+    "a the of and in on with photo picture woman man girl boy person child old young sad happy angry neutral running "
+    "reading cooking eating sitting book dog hat red blue green describe image this what is who user assistant one two"
+).split()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def untouched_global_rng() -> Any:
+    """Fails the test if it moves torch's, numpy's or Python's global generator."""
+    import random
+
+    import torch
+
+    before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    yield
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert before[1] == random.getstate()
+    assert before[2] == np.random.get_state()[1].tolist()  # noqa: NPY002
+
+
+@pytest.fixture(scope="session")
+def pictures() -> list[Image.Image]:
+    """Sixteen different images of 32 pixels."""
+    noise = np.random.default_rng(5)
+    return [Image.fromarray(noise.integers(0, 256, (32, 32, 3), dtype=np.uint8)) for _ in range(16)]
+
+
+@pytest.fixture(scope="session")
+def captions() -> list[str]:
+    choose = np.random.default_rng(6)
+    return [" ".join(choose.choice(WORDS, size=6)) for _ in range(16)]
+
+
+def seeded(build: Callable[[], Any]) -> Any:
+    """Builds a module from a fixed seed without leaving a trace in the global generator; weights wide enough to matter."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(11)
+        return build().eval()
+
+
+def widened(module: Any, scale: float) -> Any:
+    """Scales matrices up, so that a toy's answers depend on its input instead of hovering around zero."""
+    import torch
+
+    with torch.no_grad():
+        for weight in module.parameters():
+            if weight.ndim > 1:
+                weight.mul_(scale)
+    return module
+
+
+def _word_tokenizer(specials: list[str], **options: Any) -> Any:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {word: index for index, word in enumerate([*specials, *WORDS])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=specials[0]))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token=specials[0], **options)
+
+
+def _clip_tokenizer() -> Any:
+    from transformers import CLIPTokenizer
+
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    names = [*letters, *[f"{letter}</w>" for letter in letters], "<|startoftext|>", "<|endoftext|>"]
+    return CLIPTokenizer({name: index for index, name in enumerate(names)}, [], model_max_length=77)
+
+
+def _t5_tokenizer() -> Any:
+    from transformers import T5Tokenizer
+
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *[(f"▁{word}", -2.0) for word in WORDS]]
+    return T5Tokenizer(pieces, extra_ids=0, model_max_length=512)
+
+
+def _bert_tokenizer() -> Any:
+    from transformers import BertTokenizer
+
+    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
+    return BertTokenizer({name: index for index, name in enumerate(names)})
+
+
+# Generators ----------------------------------------------------------------------------------------------------------
+
+
+def _autoencoder() -> Any:
+    from diffusers import AutoencoderKL
+
+    blocks = dict(down_block_types=["DownEncoderBlock2D"] * 2, up_block_types=["UpDecoderBlock2D"] * 2)
+    return AutoencoderKL(block_out_channels=[16, 16], latent_channels=4, norm_num_groups=4, **blocks)
+
+
+@pytest.fixture(scope="session")
+def stable_diffusion(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    tokenizer = _clip_tokenizer()
+    text = CLIPTextConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=37, num_hidden_layers=2, num_attention_heads=4,
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=1,
+    )  # fmt: skip
+    unet = dict(
+        block_out_channels=(16, 32), layers_per_block=1, sample_size=16, cross_attention_dim=32, attention_head_dim=4,
+        norm_num_groups=4, down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+    )  # fmt: skip
+    pipe = StableDiffusionPipeline(
+        vae=seeded(_autoencoder),
+        text_encoder=seeded(lambda: CLIPTextModel(text)),
+        tokenizer=tokenizer,
+        unet=seeded(lambda: UNet2DConditionModel(**unet)),
+        scheduler=DDIMScheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    return _saved(pipe, tmp_path_factory, "stable_diffusion")
+
+
+@pytest.fixture(scope="session")
+def pixart(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from diffusers import DDIMScheduler, PixArtSigmaPipeline, PixArtTransformer2DModel
+    from transformers import T5Config, T5EncoderModel
+
+    tokenizer = _t5_tokenizer()
+    text = T5Config(vocab_size=len(tokenizer), d_model=32, d_kv=8, d_ff=37, num_layers=2, num_heads=4)
+    transformer = dict(
+        sample_size=8, num_layers=2, patch_size=2, attention_head_dim=8, num_attention_heads=3, caption_channels=32,
+        in_channels=4, cross_attention_dim=24, out_channels=8, attention_bias=True, activation_fn="gelu-approximate",
+        num_embeds_ada_norm=1000, norm_type="ada_norm_single", norm_elementwise_affine=False, norm_eps=1e-6,
+    )  # fmt: skip
+    pipe = PixArtSigmaPipeline(
+        vae=seeded(_autoencoder),
+        text_encoder=seeded(lambda: T5EncoderModel(text)),
+        tokenizer=tokenizer,
+        transformer=widened(seeded(lambda: PixArtTransformer2DModel(**transformer)), 3.0),
+        scheduler=DDIMScheduler(),
+    )
+    return _saved(pipe, tmp_path_factory, "pixart")
+
+
+# Captioners ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def blip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from transformers import BlipConfig, BlipForConditionalGeneration, BlipImageProcessorPil, BlipProcessor
+
+    tokenizer = _bert_tokenizer()
+    config = BlipConfig(
+        text_config=dict(
+            vocab_size=len(tokenizer), hidden_size=32, encoder_hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+            num_attention_heads=4, max_position_embeddings=64, bos_token_id=tokenizer.cls_token_id,
+            eos_token_id=tokenizer.sep_token_id, sep_token_id=tokenizer.sep_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        ),
+        vision_config=dict(
+            hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, image_size=32, patch_size=8
+        ),
+        projection_dim=32,
+    )  # fmt: skip
+    model = widened(seeded(lambda: BlipForConditionalGeneration(config)), 12.0)
+    size = {"height": 32, "width": 32}
+    processor = BlipProcessor(BlipImageProcessorPil(size=size), tokenizer)
+    return _saved(model, tmp_path_factory, "blip", processor)
+
+
+@pytest.fixture(scope="session")
+def git(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from transformers import CLIPImageProcessorPil, GitConfig, GitForCausalLM, GitProcessor
+
+    tokenizer = _bert_tokenizer()
+    config = GitConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        max_position_embeddings=64, bos_token_id=tokenizer.cls_token_id, eos_token_id=tokenizer.sep_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        vision_config=dict(
+            hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, image_size=32, patch_size=8
+        ),
+    )  # fmt: skip
+    model = widened(seeded(lambda: GitForCausalLM(config)), 12.0)
+    size = {"height": 32, "width": 32}
+    processor = GitProcessor(CLIPImageProcessorPil(size=size, crop_size=size, do_center_crop=False), tokenizer)
+    return _saved(model, tmp_path_factory, "git", processor)
+
+
+CHAT = (
+    "{% for message in messages %}{{ message['role'] }} {% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}<image> {% else %}{{ part['text'] }} {% endif %}{% endfor %}{% endfor %}"
+    "{% if add_generation_prompt %}assistant{% endif %}"
+)
+
+
+@pytest.fixture(scope="session")
+def llava(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """LLaVA-NeXT: images of different shapes become prompts of different lengths, so padding matters."""
+    from transformers import (
+        CLIPVisionConfig,
+        LlamaConfig,
+        LlavaNextConfig,
+        LlavaNextForConditionalGeneration,
+        LlavaNextImageProcessorPil,
+        LlavaNextProcessor,
+    )
+
+    tokenizer = _word_tokenizer(["<unk>", "<s>", "</s>", "<pad>", "<image>"], bos_token="<s>", eos_token="</s>",
+                                pad_token="<pad>", additional_special_tokens=["<image>"])  # fmt: skip
+    image_token = tokenizer.convert_tokens_to_ids("<image>")
+    text = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=512, bos_token_id=1, eos_token_id=2, pad_token_id=3,
+    )  # fmt: skip
+    vision = CLIPVisionConfig(
+        hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, image_size=16, patch_size=8,
+        projection_dim=32,
+    )  # fmt: skip
+    grid = [[16, 32], [32, 16], [32, 32]]
+    config = LlavaNextConfig(
+        vision_config=vision, text_config=text, image_token_index=image_token, image_grid_pinpoints=grid,
+        vision_feature_select_strategy="default",
+    )  # fmt: skip
+    model = widened(seeded(lambda: LlavaNextForConditionalGeneration(config)), 12.0)
+    images = LlavaNextImageProcessorPil(
+        size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16}, image_grid_pinpoints=grid
+    )
+    processor = LlavaNextProcessor(
+        images, tokenizer, patch_size=8, vision_feature_select_strategy="default", chat_template=CHAT,
+        num_additional_image_tokens=1,
+    )  # fmt: skip
+    return _saved(model, tmp_path_factory, "llava", processor)
+
+
+# Classifiers ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
+
+    config = ViTConfig(
+        hidden_size=32, intermediate_size=37, num_hidden_layers=2, num_attention_heads=4, image_size=32, patch_size=8,
+        id2label={0: "0-2", 1: "3-9", 2: "10-19", 3: "more than 19"},
+        label2id={"0-2": 0, "3-9": 1, "10-19": 2, "more than 19": 3},
+    )  # fmt: skip
+    model = widened(seeded(lambda: ViTForImageClassification(config)), 6.0)
+    size = {"height": 32, "width": 32}
+    return _saved(model, tmp_path_factory, "vit", ViTImageProcessorPil(size=size))
+
+
+@pytest.fixture(scope="session")
+def resnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from transformers import ResNetConfig, ResNetForImageClassification, ViTImageProcessorPil
+
+    config = ResNetConfig(
+        embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic",
+        id2label={0: "Male", 1: "Female"}, label2id={"Male": 0, "Female": 1},
+    )  # fmt: skip
+    model = widened(seeded(lambda: ResNetForImageClassification(config)), 2.0)
+    size = {"height": 32, "width": 32}
+    return _saved(model, tmp_path_factory, "resnet", ViTImageProcessorPil(size=size))
+
+
+def _saved(model: Any, factory: pytest.TempPathFactory, name: str, *others: Any) -> Path:
+    folder = factory.mktemp(name)
+    for part in (model, *others):
+        part.save_pretrained(folder)
+    return folder
