@@ -64,10 +64,15 @@ def _told(error: DriftloopError, code: int) -> int:
 def _wrong_key(words: list[str]) -> str:
     """Hydra names a key that it does not know; this adds the nearest one that exists."""
     from hydra import compose, initialize_config_dir
+    from hydra.errors import HydraException
 
-    with initialize_config_dir(CONF, version_base="1.3"):
-        config = compose("config")
-    known = [*_paths(config), *(path.name for path in Path(CONF).iterdir() if path.is_dir())]
+    groups = [path.name for path in Path(CONF).iterdir() if path.is_dir()]
+    chosen = [word for word in words if word.split("=")[0] in groups]
+    try:
+        with initialize_config_dir(CONF, version_base="1.3"):
+            known = [*_paths(compose("config", chosen)), *groups]
+    except HydraException:
+        return ""  # an option that does not exist: Hydra has listed those that do
     for word in words:
         key = word.split("=")[0]
         if "=" in word and not key.startswith(("+", "~", "-", "hydra")) and key not in known:
@@ -78,8 +83,9 @@ def _wrong_key(words: list[str]) -> str:
 def _paths(node: Any, path: str = "") -> list[str]:
     if not isinstance(node, DictConfig):
         return [path]
-    below = [f"{path}.{key}" if path else str(key) for key in node]
-    return [path, *(deeper for key, name in zip(node, below, strict=True) for deeper in _paths(node._get_node(key), name))]
+    below = [f"{path}.{key!s}" if path else str(key) for key in node]
+    deeper = [_paths(node._get_node(key), name) for key, name in zip(node, below, strict=True)]
+    return [path, *(name for names in deeper for name in names)]
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from driftloop.core.watch import Watch, listening
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.console import Console
 
 log = logging.getLogger("driftloop")
 RECORDED = ("torch", "diffusers", "transformers", "numpy", "pillow", "pyarrow", "driftloop")
@@ -47,17 +49,18 @@ def build_all(experiment: Experiment) -> None:
 
 def stages(experiment: Experiment, store: Store, watch: Watch, record: dict[str, Any]) -> None:
     """Each stage reads the files of the stages before; the order is that of the data, whatever the config's order."""
-    from driftloop.stages.analyse import analyse
-    from driftloop.stages.report import report
-
     engine = experiment.engine.build()
     if "play" in experiment.stages:
         engine.play(experiment, store, watch)
     if "measure" in experiment.stages:
         engine.measure(experiment, store, watch)
     if "analyse" in experiment.stages:
+        from driftloop.stages.analyse import analyse
+
         record["looks"] = analyse(experiment, store, watch)
     if "report" in experiment.stages:
+        from driftloop.stages.report import report
+
         report(experiment, store, watch)
 
 
@@ -101,10 +104,9 @@ def surroundings() -> dict[str, Any]:
 
 def show(experiment: Experiment, store: Store) -> None:
     """The result in a few lines, and where the report is."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = _console()
     if (store.folder / "analysis/drift.parquet").exists():
         table = Table(title=f"{store.run_id}: all seeds, round {experiment.rounds}", title_justify="left")
         for column in ("classifier", "attribute", "category", "share", "shift", "interval", "p"):
@@ -119,7 +121,6 @@ def show(experiment: Experiment, store: Store) -> None:
 
 def plan(experiment: Experiment) -> None:
     """Says what is left to do per stage, and spends nothing."""
-    from rich.console import Console
     from rich.table import Table
 
     from driftloop.engines.local import wanted_seeds
@@ -130,20 +131,28 @@ def plan(experiment: Experiment) -> None:
     table = Table("stage", "whole", "done", "left", "time left", title=f"plan for {store.folder}", title_justify="left")
     for row in _work(experiment, store, chains):
         table.add_row(*row)
-    console = Console()
+    console = _console()
     console.print(table)
-    console.print(f"{chains} chains × {experiment.rounds} rounds; free disk: {_free(store.folder):.1f} GiB", soft_wrap=True)
+    console.print(
+        f"{chains} chains × {experiment.rounds} rounds; free disk: {_free(store.folder):.1f} GiB", soft_wrap=True
+    )
 
 
 def status(results_dir: Path) -> None:
     """How far every run below a folder is, from its files alone."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("run", "chains", "rounds", "chain-rounds", "failed", "last start", "outcome", title_justify="left")
     for manifest in sorted(results_dir.glob("*/manifest.json")):
         table.add_row(*_status_of(Store(manifest.parent)))
-    Console().print(table)
+    _console().print(table)
+
+
+def _console() -> Console:
+    """A terminal is as wide as it is; a log is wide enough for a table."""
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=160)
 
 
 def _status_of(store: Store) -> tuple[str, ...]:
@@ -155,14 +164,16 @@ def _status_of(store: Store) -> tuple[str, ...]:
     far = f"{rows['round'].max() if len(rows) else 0}/{asked.get('rounds', '?')}"
     return (
         store.run_id, str(chains), far, str(len(rows)), str(failed), str(last.get("start", ""))[:19],
-        str(last.get("outcome", "at work or killed")),
+        str(last.get("outcome", "at work or killed")).split(":")[0],
     )  # fmt: skip
 
 
 def _work(experiment: Experiment, store: Store, chains: int) -> Iterator[tuple[str, str, str, str, str]]:
     whole = chains * (experiment.rounds + 1)
     rows = store.rounds(["chain", "round", "seconds_generate", "seconds_describe"])
-    seconds = (rows["seconds_generate"].fillna(0) + rows["seconds_describe"].fillna(0)).mean() if len(rows) else float("nan")
+    seconds = (
+        (rows["seconds_generate"].fillna(0) + rows["seconds_describe"].fillna(0)).mean() if len(rows) else float("nan")
+    )
     done = min(whole, int((rows["round"] <= experiment.rounds).sum()))
     guess = "unknown before a first batch" if seconds != seconds else f"{(whole - done) * seconds / 60:.1f} min"
     yield "play", str(whole), str(done), str(whole - done), guess
@@ -206,7 +217,9 @@ def _device() -> str:
     """The accelerators that nvidia-smi lists, else the processor's name; torch is not asked, so that it stays unloaded."""
     smi = shutil.which("nvidia-smi")
     if smi:
-        names = subprocess.run([smi, "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, check=False)  # noqa: S603
+        names = subprocess.run(
+            [smi, "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, check=False
+        )  # noqa: S603
         if names.returncode == 0:
             return "; ".join(names.stdout.split("\n")).strip("; ")
     return platform.processor() or platform.machine()

@@ -42,9 +42,10 @@ def untouched_global_rng() -> Any:
 
 @pytest.fixture(scope="session")
 def pictures() -> list[Image.Image]:
-    """Sixteen different images of 32 pixels."""
-    noise = np.random.default_rng(5)
-    return [Image.fromarray(noise.integers(0, 256, (32, 32, 3), dtype=np.uint8)) for _ in range(16)]
+    """Sixteen different images of 32 pixels: patches of colour."""
+    draw = np.random.default_rng(5)
+    patches = [draw.integers(0, 256, (4, 4, 3), dtype=np.uint8) for _ in range(16)]
+    return [Image.fromarray(patch.repeat(8, axis=0).repeat(8, axis=1)) for patch in patches]
 
 
 @pytest.fixture(scope="session")
@@ -68,7 +69,7 @@ def widened(module: Any, scale: float) -> Any:
 
     with torch.no_grad():
         for weight in module.parameters():
-            if weight.ndim > 1:
+            if weight.ndim in (2, 4):  # linear and convolution; embeddings of positions would drown the image
                 weight.mul_(scale)
     return module
 
@@ -135,7 +136,7 @@ def stable_diffusion(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text_encoder=seeded(lambda: CLIPTextModel(text)),
         tokenizer=tokenizer,
         unet=seeded(lambda: UNet2DConditionModel(**unet)),
-        scheduler=DDIMScheduler(),
+        scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
@@ -151,7 +152,7 @@ def pixart(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer = _t5_tokenizer()
     text = T5Config(vocab_size=len(tokenizer), d_model=32, d_kv=8, d_ff=37, num_layers=2, num_heads=4)
     transformer = dict(
-        sample_size=8, num_layers=2, patch_size=2, attention_head_dim=8, num_attention_heads=3, caption_channels=32,
+        sample_size=32, num_layers=2, patch_size=2, attention_head_dim=8, num_attention_heads=3, caption_channels=32,
         in_channels=4, cross_attention_dim=24, out_channels=8, attention_bias=True, activation_fn="gelu-approximate",
         num_embeds_ada_norm=1000, norm_type="ada_norm_single", norm_elementwise_affine=False, norm_eps=1e-6,
     )  # fmt: skip
@@ -160,7 +161,7 @@ def pixart(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text_encoder=seeded(lambda: T5EncoderModel(text)),
         tokenizer=tokenizer,
         transformer=widened(seeded(lambda: PixArtTransformer2DModel(**transformer)), 3.0),
-        scheduler=DDIMScheduler(),
+        scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
     )
     return _saved(pipe, tmp_path_factory, "pixart")
 
@@ -254,6 +255,43 @@ def llava(tmp_path_factory: pytest.TempPathFactory) -> Path:
         num_additional_image_tokens=1,
     )  # fmt: skip
     return _saved(model, tmp_path_factory, "llava", processor)
+
+
+@pytest.fixture(scope="session")
+def qwen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Qwen2.5-VL, whose processor also names a video processor that needs torchvision."""
+    from transformers import (
+        Qwen2_5_VLConfig,
+        Qwen2_5_VLForConditionalGeneration,
+        Qwen2_5_VLProcessor,
+        Qwen2VLImageProcessorPil,
+    )
+
+    specials = ["<unk>", "<s>", "</s>", "<pad>", "<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>"]
+    tokenizer = _word_tokenizer(specials, bos_token="<s>", eos_token="</s>", pad_token="<pad>",
+                                additional_special_tokens=specials[4:])  # fmt: skip
+    config = Qwen2_5_VLConfig(
+        text_config=dict(
+            vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, max_position_embeddings=512, bos_token_id=1, eos_token_id=2, pad_token_id=3,
+            rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 1, 1]},
+        ),
+        vision_config=dict(
+            depth=2, hidden_size=32, intermediate_size=64, num_heads=4, patch_size=4, spatial_merge_size=2,
+            temporal_patch_size=2, out_hidden_size=32, window_size=16, fullatt_block_indexes=[1],
+        ),
+        image_token_id=4, video_token_id=5, vision_start_token_id=6, vision_end_token_id=7,
+    )  # fmt: skip
+    model = widened(seeded(lambda: Qwen2_5_VLForConditionalGeneration(config)), 12.0)
+    images = Qwen2VLImageProcessorPil(
+        patch_size=4, merge_size=2, temporal_patch_size=2, size={"shortest_edge": 64, "longest_edge": 4096}
+    )
+    folder = _saved(model, tmp_path_factory, "qwen", images, tokenizer)
+    (folder / "processor_config.json").write_text('{"processor_class": "Qwen2_5_VLProcessor"}')
+    template = CHAT.replace("<image>", "<|vision_start|><|image_pad|><|vision_end|>")
+    (folder / "chat_template.jinja").write_text(template)
+    assert "video_processor" in Qwen2_5_VLProcessor.get_attributes()
+    return folder
 
 
 # Classifiers ---------------------------------------------------------------------------------------------------------

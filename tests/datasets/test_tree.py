@@ -80,7 +80,7 @@ def test_missing_root_and_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no data set at"):
         Tree(tmp_path / "nowhere")
     (tmp_path / "set.tar").write_bytes(b"")
-    with pytest.raises(DataError, match="neither a folder nor a .zip"):
+    with pytest.raises(DataError, match=r"neither a folder nor a .zip"):
         Tree(tmp_path / "set.tar").names()
 
 
@@ -90,7 +90,9 @@ def test_unknown_name_gets_the_nearest(tmp_path: Path) -> None:
         tree.read("label.csv")
 
 
-@pytest.mark.parametrize("name", ["../evil.txt", "/etc/evil", "a/../../evil", "..\\evil", "C:\\evil", "a\\..\\..\\evil"])
+@pytest.mark.parametrize(
+    "name", ["../evil.txt", "/etc/evil", "a/../../evil", "..\\evil", "C:\\evil", "a\\..\\..\\evil"]
+)
 def test_a_zip_that_leads_outside_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError, match="leads outside"):
         Tree(zip_file({"ok": b"", name: b""}, tmp_path / "set.zip")).names()
@@ -220,7 +222,12 @@ def test_nothing_stays_open(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "where", "expected"),
-    [("a.jpg", "", "a.jpg"), ("./a.jpg", "labels", "labels/a.jpg"), ("../a.jpg", "labels", "a.jpg"), ("x\\y", "", "x/y")],
+    [
+        ("a.jpg", "", "a.jpg"),
+        ("./a.jpg", "labels", "labels/a.jpg"),
+        ("../a.jpg", "labels", "a.jpg"),
+        ("x\\y", "", "x/y"),
+    ],
 )
 def test_names_from_labels_are_relative_to_their_folder(name: str, where: str, expected: str) -> None:
     assert inside(name, where) == expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import math
 import re
@@ -136,7 +137,8 @@ class TransformersCaptioner:
 
     def _inputs(self, images: list[Image]) -> Any:
         inputs = self._chat_inputs(images) if self._chats else self._plain_inputs(images)
-        inputs.pop("labels", None)  # PaliGemma's processor adds them
+        for name in _surplus(self._network) & set(inputs):
+            del inputs[name]
         return inputs.to(device=self._network.device, dtype=self._network.dtype)
 
     def _chat_inputs(self, images: list[Image]) -> Any:
@@ -288,6 +290,12 @@ def _stock_generate(network: Any) -> bool:
     from transformers import GenerationMixin
 
     return type(network).generate is GenerationMixin.generate and not network.config.is_encoder_decoder
+
+
+def _surplus(network: Any) -> set[str]:
+    """What processors may add and generation refuses: targets (PaliGemma), token types a model has no use for (GIT)."""
+    taken = inspect.signature(network.forward).parameters
+    return {"labels"} | ({"token_type_ids"} - set(taken))
 
 
 def _left_open(inputs: Any, tokenizer: Any) -> Any:

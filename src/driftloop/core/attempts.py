@@ -44,9 +44,7 @@ def attempt(
     return [outcomes[index] for index in range(len(items))]
 
 
-def _halving(
-    items: Sequence[T], number: int, call: Callable[[Sequence[T], int], Sequence[R]]
-) -> list[R | Exception]:
+def _halving(items: Sequence[T], number: int, call: Callable[[Sequence[T], int], Sequence[R]]) -> list[R | Exception]:
     try:
         results = list(call(items, number))
         if len(results) != len(items):

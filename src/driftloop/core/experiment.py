@@ -103,9 +103,14 @@ def experiment(config: Mapping[str, Any], choices: Mapping[str, str], text: str 
     allowed = ("driftloop", *config["allow_targets"])
     for group in (*ONES, *LISTS, "truth"):
         check(_call(config, group), allowed, group)
+    ones = {group: Option(choices[group], _call(config, group)) for group in ONES}
     return Experiment(
         name=choices.get("experiment") or "custom",
-        **{group: Option(choices[group], _call(config, group)) for group in ONES},
+        dataset=ones["dataset"],
+        generator=ones["generator"],
+        captioner=ones["captioner"],
+        locator=ones["locator"],
+        engine=ones["engine"],
         mitigations=_options(config, "mitigation"),
         classifiers=_options(config, "classifier"),
         concept_classifiers=_options(config, "concept_classifier"),
@@ -128,7 +133,9 @@ def _call(config: Mapping[str, Any], group: str) -> Mapping[str, Any]:
 def _options(config: Mapping[str, Any], group: str) -> list[Option]:
     chosen = config.get(group) or {}
     if "_target_" in chosen:
-        raise ConfigError(f"{group}: an option of a list-valued group nests under its own name ({group}.<name>._target_)")
+        raise ConfigError(
+            f"{group}: an option of a list-valued group nests under its own name ({group}.<name>._target_)"
+        )
     return [Option(str(name), call) for name, call in chosen.items()]
 
 
@@ -176,5 +183,7 @@ def _number(key: str, value: Any, kind: type, least: float, most: float = float(
     fits = isinstance(value, int) if kind is int else isinstance(value, int | float)
     if not fits or isinstance(value, bool) or not least <= value <= most:
         upper = "" if most == float("inf") else f" and at most {most:g}"
-        raise ConfigError(f"{key} must be a {'whole ' if kind is int else ''}number of at least {least:g}{upper}; got {value!r}")
+        raise ConfigError(
+            f"{key} must be a {'whole ' if kind is int else ''}number of at least {least:g}{upper}; got {value!r}"
+        )
     return value

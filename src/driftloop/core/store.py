@@ -128,7 +128,9 @@ class Store:
 
     def rounds(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """The rounds table, one row a (chain, round)."""
-        rows = self.rows("rounds", columns).to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)  # seeds of 63 bits
+        rows = self.rows("rounds", columns).to_pandas(
+            types_mapper={pa.int64(): pd.Int64Dtype()}.get
+        )  # seeds of 63 bits
         return _once(rows, ["chain", "round"])
 
     def last_rounds(self, *, again: bool = False) -> dict[str, int]:
@@ -148,6 +150,10 @@ class Store:
     def readings(self, folder: str) -> pd.DataFrame:
         """The readings in labels/<…> or concepts/<…>, one row a (chain, round, attribute)."""
         return _once(self.rows(folder).to_pandas(), ["chain", "round", "attribute"])
+
+    def listing(self, table: str) -> dict[str, int]:
+        """The finished parts of a table and their sizes: what a later stage depends on."""
+        return {path.name: path.stat().st_size for path in sorted((self.folder / table).glob("part-*.parquet"))}
 
     def writer(self, table: str, kind: str = "part") -> Writer:
         return Writer(self, table, kind)
@@ -179,7 +185,9 @@ class Store:
         name, hashes = _unique_name(), [packs.pixel_hash(image) for image in images]
         with ThreadPoolExecutor(ENCODERS) as pool:
             encoded = list(pool.map(packs.encode, images))
-        write_bytes(self.folder / "images" / folder / f"{name}.zip", packs.pack(list(zip(hashes, encoded, strict=True))))
+        write_bytes(
+            self.folder / "images" / folder / f"{name}.zip", packs.pack(list(zip(hashes, encoded, strict=True)))
+        )
         return [(f"{folder}/{name}.zip/{sha256}.png", sha256) for sha256 in hashes]
 
     def image(self, key: str) -> Image:

@@ -43,7 +43,10 @@ def neutral(text: str, attribute: str) -> str:
 
 def _pattern(word: str) -> re.Pattern[str]:
     person = _PERSON if word in _OF_THINGS else ""
-    return re.compile(rf"(?P<article>\b[Aa]n?\s+)?\b(?P<word>{re.escape(word)})\b(?![-'’]\w){person}(?=\s*(?P<next>\w?))", re.IGNORECASE)
+    return re.compile(
+        rf"(?P<article>\b[Aa]n?\s+)?\b(?P<word>{re.escape(word)})\b(?![-'’]\w){person}(?=\s*(?P<next>\w?))",
+        re.IGNORECASE,
+    )
 
 
 def _said(match: re.Match[str], new: str) -> str:

@@ -20,11 +20,12 @@ ATTRIBUTES = ("gender", "age", "race", "ethnicity", "skintone", "emotion", "acti
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A row of the table with the id and the image it is about."""
+    """A row of the table with the id, the image and the concept that it says."""
 
     row: Row
     seed_id: str
     image: str
+    concept: str
 
 
 class Folder:
@@ -94,7 +95,7 @@ class Folder:
         except DataError as error:
             raise DataError(f"{row.place}: {error}") from error
         seed_id = image.replace("/", "-") if self._id_column is None else row.need(self._id_column)
-        return _Line(row, plain_id(seed_id, row.place), image)
+        return _Line(row, plain_id(seed_id, row.place), image, self._concept(row))
 
     def _concept(self, row: Row) -> str:
         return "image" if self._concept_column is None else concept(row.need(self._concept_column), row.place)
@@ -105,7 +106,7 @@ class Folder:
             seed_id=line.seed_id,
             dataset=self._name,
             concept_kind=self.concept_kind,
-            concept=self._concept(line.row),
+            concept=line.concept,
             labels={attribute: cells[column] for attribute, column in columns.items() if column in cells},
             picture=partial(picture, self._tree.member(line.image)),
             split="" if self._split_column is None else cells.get(self._split_column, ""),

@@ -11,7 +11,7 @@ import logging
 import re
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from importlib.resources import files
 from pathlib import Path
@@ -127,7 +127,8 @@ class RafDb:
             others = ", ".join(f"{len(members)} {kind}" for kind, members in sorted(kinds.items()) if members)
             raise DataError(
                 f"{self._tree.root} has no {self._images} images (like {_example(self._images)}) of split "
-                f"{'/'.join(self._splits)}; it has {others or 'none of the other kind either'}. Found {self._found()}"
+                f"{'/'.join(self._splits)}; it has {others or 'none of the other kind either'}. "
+                f"Found {some(self._tree.names())}"
             )
         return found
 
@@ -149,9 +150,6 @@ class RafDb:
         sure = [seed for seed in seeds if seed.labels.get("gender") != "unsure"]
         log.info("unsure=drop left out %d of %d images of unsure gender", len(seeds) - len(sure), len(seeds))
         return sure
-
-    def _found(self) -> str:
-        return some(self._tree.names())
 
 
 def read_labels(tree: Tree) -> dict[str, Label]:
@@ -183,19 +181,16 @@ def read_people(member: Member) -> dict[str, str]:
     return {attribute: _decoded(code, names, 0, f"{member.name}: {attribute}") for (attribute, names), code in coded}
 
 
-def check_composition(seeds: Iterable[Seed]) -> None:
+def check_composition(seeds: Sequence[Seed]) -> None:
     """Warns when the counts of the whole set are not the published ones, for the attributes that the seeds carry."""
     found = _composition(seeds)
     carried = {attribute for _, attribute, _ in found}
     published = {cell: count for cell, count in published_composition().items() if cell[1] in carried}
     wrong = [cell for cell in sorted({*published, *found}) if found[cell] != published.get(cell, 0)]
     if wrong:
-        lines = (f"{' '.join(cell)} {found[cell]} (published {published.get(cell, 0)})" for cell in wrong)
-        warnings.warn(
-            f"RAF-DB: {sum(SPLIT_COUNTS['train']) + sum(SPLIT_COUNTS['test'])} images or more, but {len(wrong)} of "
-            f"{len(published)} published counts differ: {'; '.join(lines)}",
-            stacklevel=2,
-        )
+        shown = some((f"{' '.join(cell)} {found[cell]} (published {published.get(cell, 0)})" for cell in wrong), 10)
+        counts = f"{len(published)} published counts of images by emotion"
+        warnings.warn(f"RAF-DB: {len(seeds)} images are here, but of the {counts} some differ, {shown}", stacklevel=2)
 
 
 def published_composition() -> dict[Cell, int]:

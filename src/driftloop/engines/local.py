@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing as mp
 import os
 import queue
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +16,7 @@ from driftloop.core.batches import batches
 from driftloop.core.config import Option
 from driftloop.core.errors import ConfigError, DriftloopError, Interrupted
 from driftloop.core.experiment import Experiment
+from driftloop.core.limits import take
 from driftloop.core.records import Chain
 from driftloop.core.rng import derive
 from driftloop.core.watch import Watch, listening
@@ -44,7 +46,9 @@ class Local:
 
     def __init__(self, *, processes: int = 1, shard: str | None = None) -> None:
         if processes < 1 or (processes > 1 and shard is not None):
-            raise ValueError(f"engine.processes must be at least 1, and 1 with engine.shard; got {processes}, {shard!r}")
+            raise ValueError(
+                f"engine.processes must be at least 1, and 1 with engine.shard; got {processes}, {shard!r}"
+            )
         self.shards = [_parsed(shard)] if shard is not None else [Shard(i, processes) for i in range(processes)]
 
     def play(self, experiment: Experiment, store: Store, watch: Watch) -> None:
@@ -67,22 +71,31 @@ class Local:
             _in_processes(job, self.shards, watch)
 
 
+def _parsed(shard: str) -> Shard:
+    index, _, count = str(shard).partition("/")
+    if not (index.isdigit() and count.isdigit() and int(index) < int(count)):
+        raise ValueError(f'engine.shard must look like "0/2" (part 0 of 2), got {shard!r}')
+    return Shard(int(index), int(count))
+
+
 def wanted_seeds(experiment: Experiment) -> list[Any]:
     """The seeds within the limits, in hash order."""
-    from driftloop.datasets.limits import take
-
     seeds = experiment.dataset.build().load()
     if not seeds:
         raise ConfigError(f"data set {experiment.dataset.name} is empty")
+    twice = [seed_id for seed_id, count in Counter(seed.seed_id for seed in seeds).items() if count > 1]
+    if twice:
+        raise ConfigError(
+            f"data set {experiment.dataset.name}: {len(twice)} seed ids are not unique, such as {twice[0]!r}"
+        )
     return list(take(seeds, experiment.limit, experiment.limit_per_concept))
 
 
 def chains_of(experiment: Experiment, store: Store, shard: Shard) -> list[Chain]:
     """The chains of the declared extent that fall into a shard, from what was taken in."""
-    from driftloop.datasets.limits import take
-
     rows = store.seeds().to_dict("records")
-    seeds = take([seed_of({str(k): v for k, v in row.items()}, store) for row in rows], experiment.limit, experiment.limit_per_concept)
+    taken_in = [seed_of({str(key): value for key, value in row.items()}, store) for row in rows]
+    seeds = take(taken_in, experiment.limit, experiment.limit_per_concept)
     mine = [seed for seed in seeds if shard.has(seed.seed_id)]
     return [Chain(seed, replicate) for seed in mine for replicate in range(experiment.replicates)]
 
@@ -187,7 +200,9 @@ def _heard(messages: Queue[Message], watch: Watch) -> list[DriftloopError]:
     return []
 
 
-def _work(job: Callable[[Shard, Watch], None], shard: Shard, messages: Queue[Message], asked: Any, threads: int) -> None:
+def _work(
+    job: Callable[[Shard, Watch], None], shard: Shard, messages: Queue[Message], asked: Any, threads: int
+) -> None:
     os.environ["OMP_NUM_THREADS"] = str(threads)  # read when torch is first imported, which is later than here
     watch = _Reporting(messages, asked)
     with listening(watch):

@@ -26,9 +26,7 @@ class DropWords:
 
     scope: Literal["chain"] = "chain"
 
-    def __init__(
-        self, *, probability: float | Sequence[float], attributes: Sequence[str] = ("gender", "age")
-    ) -> None:
+    def __init__(self, *, probability: float | Sequence[float], attributes: Sequence[str] = ("gender", "age")) -> None:
         self.probabilities = [probability] if isinstance(probability, int | float) else list(probability)
         self.attributes = tuple(attributes)
         if not self.probabilities or not all(0 <= value <= 1 for value in self.probabilities):

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pandas as pd
 
 from driftloop.core import rng
+from driftloop.core.limits import within
 from driftloop.core.records import ReadingStatus
 from driftloop.statistics import distances as dist
 from driftloop.statistics.intervals import share_limits, shift_limits, shift_p_value
@@ -23,10 +24,15 @@ from driftloop.statistics.panel import Bools, Floats, Group, Ints, concept_group
 from driftloop.statistics.resampling import bootstrap_means, flipped_sums, unit_differences
 from driftloop.statistics.tests import TestResult, flip_p_value, margins_test, mcnemar
 
+if TYPE_CHECKING:
+    from driftloop.core.experiment import Experiment
+    from driftloop.core.store import Store
+    from driftloop.core.watch import Watch
+
 STATUSES: tuple[str, ...] = get_args(ReadingStatus)
 KEY = ["seed_id", "replicate", "round"]
 CONFIRMATORY_ATTRIBUTES = frozenset({"gender", "age"})
-RARE = 20.0  # seeds that moved, below which a distance is bounded by how many moved and not by the bootstrap
+RARE = 5.0  # seeds that moved, below which a distance is bounded by how many moved and not by the bootstrap
 
 WHOSE = ["run", "concept_kind", "concept", "attribute"]
 DRIFT = [
@@ -234,7 +240,9 @@ def _check_complete(cells: Ints, study: Study, what: str) -> None:
         if where.any():
             seed, replicate, round_ = (int(axis[0]) for axis in np.nonzero(where))
             example = (study.seed_ids[seed], int(study.replicates[replicate]), int(study.rounds[round_]))
-            raise ValueError(f"{what}: {int(where.sum())} readings {problem}, first (seed, replicate, round) = {example}")
+            raise ValueError(
+                f"{what}: {int(where.sum())} readings {problem}, first (seed, replicate, round) = {example}"
+            )
 
 
 def _looked_at(round_: pd.Series[Any], baseline_round: int, rounds: Collection[int] | None) -> pd.Series[bool]:
@@ -313,7 +321,7 @@ def drift_rows(study: Study, panel: Panel, group: Group, settings: Settings) -> 
         "share": share.mean,
         "share_low": share_low,
         "share_high": share_high,
-        "shift": change[2].mean,
+        "shift": np.round(change[2].mean, 12) + 0.0,  # no -0.0 from rounding
         "shift_low": np.where(at_baseline, np.nan, low),
         "shift_high": np.where(at_baseline, np.nan, high),
         "p_value": np.where(at_baseline, np.nan, p_value),
@@ -550,3 +558,72 @@ def _adjusted(p_value: pd.Series[float], names: pd.MultiIndex, adjust: Any) -> F
         raise ValueError(f"two tests of one name cannot be told apart: {names[names.duplicated()][0]}")
     found = adjust(dict(zip(names, p_value, strict=True)))
     return np.array([found[name] for name in names], dtype=np.float64)
+
+
+# The stage
+
+
+def analyse(experiment: Experiment, store: Store, watch: Watch) -> dict[str, Any]:
+    """Writes analysis/*.parquet for the declared extent, unless nothing it reads has changed; returns what was looked at."""
+    inputs = _inputs(experiment, store)
+    watch.start("analyse", 1, done=int(store.read_json("analysis/inputs.json") == inputs))
+    rows = _within(experiment, store)
+    looked = {"rounds": experiment.rounds, "replicates": experiment.replicates, "seeds": rows["seed_id"].nunique()}
+    if store.read_json("analysis/inputs.json") == inputs:
+        return looked
+    for name, table in _tables(experiment, store, rows).items():
+        store.write_table(f"analysis/{name}.parquet", table)
+    store.write_json("analysis/inputs.json", inputs)
+    watch.advance()
+    return looked
+
+
+def _within(experiment: Experiment, store: Store) -> pd.DataFrame:
+    """The rows of rounds/ within the declared extent, so that the same command gives the same tables whatever else is there."""
+    seeds = store.seeds()
+    wanted = within(
+        seeds["seed_id"], seeds.get("concept", seeds["seed_id"]), experiment.limit, experiment.limit_per_concept
+    )
+    rows = store.rounds(["run", "seed_id", "replicate", "chain", "round", "image", "status"])
+    near = (rows["round"] <= experiment.rounds) & (rows["replicate"] < experiment.replicates)
+    return rows[near & rows["seed_id"].isin(wanted)]
+
+
+def _tables(experiment: Experiment, store: Store, rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    instruments = experiment.instruments()
+    read = [store.readings(folder) for folder, _, _ in instruments]
+    seeds = store.seeds()
+    seeds = seeds[seeds["seed_id"].isin(rows["seed_id"])]
+    tables: dict[str, pd.DataFrame] = {}
+    if instruments and len(rows):
+        readings = pd.concat(read, ignore_index=True)
+        tables = analyse_tables(
+            readings[_keys(readings).isin(_keys(rows))],
+            seeds,
+            categories={option.name: option.build().categories for _, option, _ in instruments},
+            baseline_round=int(rows.loc[rows["image"] != "", "round"].min()) if (rows["image"] != "").any() else 0,
+            root_seed=experiment.root_seed,
+            expected=rows,
+            resamples=experiment.resamples,
+            level=experiment.level,
+            confirmatory=Extent(rounds=experiment.rounds, replicates=experiment.replicates),
+        )
+    if experiment.truth is not None:
+        told = experiment.truth.build().shares(seeds.to_dict("records"), experiment.rounds)
+        tables["planted"] = pd.DataFrame(told).assign(run=store.run_id)
+    return tables
+
+
+def _keys(rows: pd.DataFrame) -> pd.MultiIndex:
+    return pd.MultiIndex.from_frame(rows[["chain", "round"]])
+
+
+def _inputs(experiment: Experiment, store: Store) -> dict[str, Any]:
+    """What the tables depend on: the files read, the extent, the settings."""
+    folders = ["rounds", *(folder for folder, _, _ in experiment.instruments())]
+    return {
+        "files": {folder: store.listing(folder) for folder in folders},
+        "extent": [experiment.rounds, experiment.replicates, experiment.limit, experiment.limit_per_concept],
+        "settings": [experiment.resamples, experiment.level, experiment.root_seed],
+        "truth": None if experiment.truth is None else experiment.truth.identity(),
+    }

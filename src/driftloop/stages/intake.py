@@ -40,8 +40,13 @@ def intake(store: Store, seeds: Sequence[Seed], watch: Watch) -> None:
 
 def seed_of(row: Mapping[str, Any], store: Store) -> Seed:
     """The record of a row of seeds.parquet; its picture now comes from the run."""
-    labels = {key.removeprefix("label_"): str(row[key]) for key in row if key.startswith("label_") and pd.notna(row[key])}
-    text = {key: str(row[key]) for key in ("seed_id", "dataset", "concept_kind", "concept", "split", "source", "image", "error")}
+    labels = {
+        key.removeprefix("label_"): str(row[key]) for key in row if key.startswith("label_") and pd.notna(row[key])
+    }
+    text = {
+        key: str(row[key])
+        for key in ("seed_id", "dataset", "concept_kind", "concept", "split", "source", "image", "error")
+    }
     return Seed(
         **text,
         labels=labels,

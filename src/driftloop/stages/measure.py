@@ -40,7 +40,7 @@ def unread(store: Store, folder: str, chains: Collection[str], rounds: int) -> d
     todo: dict[str, list[Row]] = defaultdict(list)
     for row in wanted.to_dict("records"):
         if (row["chain"], row["round"]) not in have:
-            todo[str(row["image"])].append(dict(row))
+            todo[str(row["image"])].append({str(key): value for key, value in row.items()})
     return todo
 
 

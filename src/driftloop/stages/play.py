@@ -17,7 +17,17 @@ from driftloop.core.attempts import Outcome, attempt
 from driftloop.core.batches import batches
 from driftloop.core.errors import DriftloopError, TooManyFailuresError
 from driftloop.core.packs import pixel_hash
-from driftloop.core.records import Caption, Captioner, Chain, Context, Describe, Generate, Generator, Mitigation, Picture
+from driftloop.core.records import (
+    Caption,
+    Captioner,
+    Chain,
+    Context,
+    Describe,
+    Generate,
+    Generator,
+    Mitigation,
+    Picture,
+)
 from driftloop.core.rng import derive
 from driftloop.core.watch import Watch
 
@@ -154,10 +164,15 @@ class Play:
 
     def describe(self, batch: Sequence[Chain], stands: Stands, rows: Sequence[Row]) -> list[Row]:
         number = rows[0]["round"]
-        images = {row["chain"]: image for row, image in zip(rows, self.store.images([row["image"] for row in rows]), strict=True)}
+        images = {
+            row["chain"]: image
+            for row, image in zip(rows, self.store.images([row["image"] for row in rows]), strict=True)
+        }
 
         def call(chains: Sequence[Chain], trial: int) -> list[Caption]:
-            return self.players.describe([images[chain.key] for chain in chains], self.contexts(chains, stands, number, trial))
+            return self.players.describe(
+                [images[chain.key] for chain in chains], self.contexts(chains, stands, number, trial)
+            )
 
         started = time.perf_counter()
         outcomes = attempt(batch, call, _caption_fault, self.retries)

@@ -1,1 +1,1 @@
-"""Intervals, tests, distances and resampling; numpy and scipy only. The unit of independence is the seed (or its cohort)."""
+"""Intervals, tests, distances and resampling; numpy and scipy only. What is independent is the seed, or its cohort."""

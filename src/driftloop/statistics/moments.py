@@ -14,8 +14,9 @@ from driftloop.statistics.panel import Bools, Floats, Group, Ints
 class Moments:
     """What an interval for a mean over seeds needs; every field is [n_columns].
 
-    `n` seeds counted; `mean`; `variance` of the mean; `step`, the largest weight any one unit carries (1/n for plain seeds);
-    `dof` of the variance, infinite where the values are 0 or 1 and their variance follows from the mean.
+    `n` seeds counted; `mean`; `variance` of the mean, NaN with fewer than two units; `step`, the largest weight any one
+    unit carries (1/n for plain seeds); `dof` of the variance, infinite where the values are 0 or ±1, for then it follows
+    from their counts.
     """
 
     n: Ints
@@ -28,51 +29,54 @@ class Moments:
 def summed(values: Floats, codes: Ints, n_codes: int) -> Floats:
     """Column sums of `values` [n, m] within each code: [n_codes, m]."""
     if n_codes == 1:
-        return values.sum(axis=0, keepdims=True)
+        return np.asarray(values.sum(axis=0, keepdims=True))
     n = codes.size
     indicator = sparse.csr_matrix((np.ones(n), codes, np.arange(n + 1)), shape=(n, n_codes))
     return np.asarray(indicator.T @ values)
 
 
 def seed_weights(present: Bools, group: Group) -> Floats:
-    """Weight of each seed in the group's mean [n, m]: 1 / (strata x seeds present in the stratum), 0 where absent.
+    """Weight of each seed in the group's mean [n, m]: 1 / (strata × seeds present in the stratum), 0 where absent.
 
     NaN throughout a column in which some stratum has nobody: a mean of concepts weighted alike needs every concept.
     """
-    counts = summed(present.astype(np.float64), group.strata, group.n_strata)
-    counts[:, (counts == 0).any(axis=0)] = np.nan
-    return np.where(present, (1 / (group.n_strata * counts))[group.strata], 0 * counts.sum(axis=0))
+    sizes = summed(present.astype(np.float64), group.strata, group.n_strata)
+    sizes[:, (sizes == 0).any(axis=0)] = np.nan
+    return np.where(present, (1 / (group.n_strata * sizes))[group.strata], 0 * sizes.sum(axis=0))
 
 
 def moments(values: Floats, group: Group) -> Moments:
     """Mean over the seeds of `group`, and its variance, of `values` [n, m] with NaN where a seed has nothing.
 
-    The variance is linearised: residuals from the stratum mean, summed within units, squared and summed. Where every value is
-    0 or 1, seeds are weighted alike and are the units, it is mean (1 - mean) / n, which makes the interval built on it exact.
-    Otherwise each stratum gets the factor n/(n - 1), and a stratum of one seed the variance a single 0/1 draw would have.
+    The variance is linearised: residuals from the stratum mean, summed within units, squared and summed. Where every
+    value is 0 or ±1, seeds are weighted alike and are the units, it is Σ(x - mean)² / n², which makes the interval of a
+    share exact. Otherwise each stratum has the factor n / (n - 1), and a stratum of one seed the variance of a single
+    0/1 draw.
     """
     present = np.isfinite(values)
     filled = np.where(present, values, 0.0)
-    n = present.sum(axis=0)
+    sizes = summed(present.astype(np.float64), group.strata, group.n_strata)
     weight = seed_weights(present, group)
     mean = (weight * filled).sum(axis=0)
-    sizes = summed(present.astype(np.float64), group.strata, group.n_strata)
+    whole = np.isin(np.abs(filled), (0.0, 1.0)).all(axis=0) & (group.n_strata == 1) & (not group.clustered)
+    residual = weight * _residuals(filled, present, sizes, whole, group)
+    units, variance, step = _over_units(residual, weight, present, group)
+    lone = (sizes == 1).sum(axis=0) / group.n_strata**2 * np.abs(mean) * (1 - np.abs(mean))
+    return Moments(
+        n=present.sum(axis=0),
+        mean=mean,
+        variance=np.where(units > 1, variance + lone, np.nan),
+        step=step,
+        dof=np.where(whole, np.inf, np.maximum(units - group.n_strata, 1)),
+    )
+
+
+def _residuals(filled: Floats, present: Bools, sizes: Floats, whole: Bools, group: Group) -> Floats:
+    """Deviations from the stratum mean [n, m], stretched by √(n / (n - 1)) but where `whole`; 0 where absent."""
     with np.errstate(invalid="ignore", divide="ignore"):
         centre = summed(filled, group.strata, group.n_strata) / sizes
-        factor = np.where(sizes > 1, sizes / (sizes - 1), 0.0)
-    simple = np.isin(np.abs(filled), (0.0, 1.0)).all(axis=0) & (group.n_strata == 1) & (not group.clustered)
-    factor = np.where(simple, 1.0, factor)
-    residual = weight * np.where(present, (filled - centre[group.strata]) * np.sqrt(factor)[group.strata], 0.0)
-    lone = np.where(sizes == 1, 1 / group.n_strata**2, 0.0).sum(axis=0) * np.abs(mean) * (1 - np.abs(mean))
-    units, variance, step = _over_units(residual, weight, present, group)
-    enough = units > 1
-    return Moments(
-        n=n,
-        mean=np.where(n > 0, mean, np.nan),
-        variance=np.where(enough, variance + lone, np.nan),
-        step=step,
-        dof=np.where(simple, np.inf, np.maximum(units - group.n_strata, 1)),
-    )
+        stretch = np.where(whole, 1.0, np.sqrt(np.where(sizes > 1, sizes / (sizes - 1), 0.0)))
+    return np.where(present, (filled - centre[group.strata]) * stretch[group.strata], 0.0)
 
 
 def _over_units(residual: Floats, weight: Floats, present: Bools, group: Group) -> tuple[Ints, Floats, Floats]:
@@ -81,6 +85,5 @@ def _over_units(residual: Floats, weight: Floats, present: Bools, group: Group) 
         return present.sum(axis=0), (residual**2).sum(axis=0), weight.max(axis=0)
     units = (summed(present.astype(np.float64), group.units, group.n_units) > 0).sum(axis=0)
     totals = summed(residual, group.units, group.n_units)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        variance = (totals**2).sum(axis=0) * units / (units - 1)
+    variance = (totals**2).sum(axis=0) * units / np.maximum(units - 1, 1)
     return units, variance, summed(weight, group.units, group.n_units).max(axis=0)

@@ -28,7 +28,7 @@ from driftloop.phantom.training.loop import Plan, fit, half_precision
 from driftloop.phantom.training.readers import entropy, heads, roughened
 from driftloop.phantom.world import CATEGORIES
 
-CAPTIONER = Plan("captioner", steps=2500, batch=64, rate=1.2e-3, seed=31, ema=0.997, decay=0.05, warmup=200)
+CAPTIONER = Plan("captioner", steps=1700, batch=64, rate=1.2e-3, seed=31, ema=0.997, decay=0.05, warmup=200)
 WIDTH = 128
 SPECIAL = {"pad_token": "[PAD]", "unk_token": "[UNK]", "bos_token": "[DEC]", "sep_token": "[SEP]", "cls_token": "[CLS]"}
 

@@ -91,7 +91,7 @@ def new_unet(channels: int = 16, text_width: int = 128) -> UNet2DConditionModel:
         sample_size=8,
         in_channels=channels,
         out_channels=channels,
-        block_out_channels=(96, 160),
+        block_out_channels=(96, 96),
         layers_per_block=1,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
