@@ -8,7 +8,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -133,9 +133,7 @@ def plan(experiment: Experiment) -> None:
         table.add_row(*row)
     console = _console()
     console.print(table)
-    console.print(
-        f"{chains} chains × {experiment.rounds} rounds; free disk: {_free(store.folder):.1f} GiB", soft_wrap=True
-    )
+    console.print(f"{chains} chains × {experiment.rounds} rounds; free disk: {_free(store.folder):.1f} GiB", soft_wrap=True)
 
 
 def status(results_dir: Path) -> None:
@@ -169,13 +167,13 @@ def _status_of(store: Store) -> tuple[str, ...]:
 
 
 def _work(experiment: Experiment, store: Store, chains: int) -> Iterator[tuple[str, str, str, str, str]]:
+    import numpy as np
+
     whole = chains * (experiment.rounds + 1)
     rows = store.rounds(["chain", "round", "seconds_generate", "seconds_describe"])
-    seconds = (
-        (rows["seconds_generate"].fillna(0) + rows["seconds_describe"].fillna(0)).mean() if len(rows) else float("nan")
-    )
+    seconds = (rows["seconds_generate"].fillna(0) + rows["seconds_describe"].fillna(0)).mean() if len(rows) else float("nan")
     done = min(whole, int((rows["round"] <= experiment.rounds).sum()))
-    guess = "unknown before a first batch" if seconds != seconds else f"{(whole - done) * seconds / 60:.1f} min"
+    guess = "unknown before a first batch" if np.isnan(seconds) else f"{(whole - done) * seconds / 60:.1f} min"
     yield "play", str(whole), str(done), str(whole - done), guess
     for folder, option, _ in experiment.instruments():
         read = len({*zip(*store.rows(folder, ["chain", "round"]).to_pydict().values(), strict=True)})
@@ -183,10 +181,10 @@ def _work(experiment: Experiment, store: Store, chains: int) -> Iterator[tuple[s
 
 
 def _last_round(drift: pd.DataFrame) -> pd.DataFrame:
-    return drift[(drift["concept"] == "all") & (drift["method"] == "raw") & (drift["round"] == drift["round"].max())]
+    return drift.query("concept == 'all' and method == 'raw' and round == round.max()")
 
 
-def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+def _cells(row: Mapping[Hashable, Any]) -> tuple[str, ...]:
     return (
         str(row["classifier"]), str(row["attribute"]), str(row["category"]), f"{100 * row['share']:.1f} %",
         f"{100 * row['shift']:+.1f}", f"[{100 * row['shift_low']:+.1f}, {100 * row['shift_high']:+.1f}]",
@@ -205,24 +203,26 @@ def _commit() -> str | None:
     git, here = shutil.which("git"), Path(__file__).parent
     if git is None:
         return None
-    ask = lambda *words: subprocess.run([git, "-C", str(here), *words], capture_output=True, text=True, check=False)  # noqa: E731, S603
-    head = ask("rev-parse", "HEAD")
-    if head.returncode:
+    head = _output(git, "-C", str(here), "rev-parse", "HEAD")
+    if head is None:
         return None
-    changed = ask("status", "--porcelain", "--untracked-files=no", "--", ".").stdout.strip()
-    return head.stdout.strip() + ("+dirty" if changed else "")
+    changed = _output(git, "-C", str(here), "status", "--porcelain", "--untracked-files=no", "--", ".")
+    return head + ("+dirty" if changed else "")
 
 
 def _device() -> str:
     """The accelerators that nvidia-smi lists, else the processor's name; torch is not asked, so that it stays unloaded."""
     smi = shutil.which("nvidia-smi")
-    if smi:
-        names = subprocess.run(
-            [smi, "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, check=False
-        )  # noqa: S603
-        if names.returncode == 0:
-            return "; ".join(names.stdout.split("\n")).strip("; ")
+    names = _output(smi, "--query-gpu=name", "--format=csv,noheader") if smi else None
+    if names:
+        return "; ".join(names.splitlines())
     return platform.processor() or platform.machine()
+
+
+def _output(*command: str) -> str | None:
+    """What a program prints; None when it fails."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def _version(name: str) -> str | None:

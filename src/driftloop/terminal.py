@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from driftloop.core.watch import Watch
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress, ProgressColumn, TaskID
 
 LINE_SECONDS = 15.0
 
@@ -83,7 +83,7 @@ class Bars(Watch):
                 TextColumn("{task.description:<24}"),
                 BarColumn(),
                 MofNCompleteColumn(),
-                _Rate(),
+                _rate_column(),
                 TimeRemainingColumn(),
             )
             self._progress = Progress(*columns, console=Console(stderr=True))
@@ -91,7 +91,7 @@ class Bars(Watch):
         return self._progress
 
 
-def _Rate() -> object:  # noqa: N802 (a column class, made when rich is first needed)
+def _rate_column() -> ProgressColumn:
     from rich.progress import ProgressColumn, Task
     from rich.text import Text
 

@@ -182,7 +182,8 @@ def blip(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pad_token_id=tokenizer.pad_token_id,
         ),
         vision_config=dict(
-            hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, image_size=32, patch_size=8
+            hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, image_size=32, patch_size=8,
+            initializer_range=0.02,
         ),
         projection_dim=32,
     )  # fmt: skip
@@ -202,7 +203,8 @@ def git(tmp_path_factory: pytest.TempPathFactory) -> Path:
         max_position_embeddings=64, bos_token_id=tokenizer.cls_token_id, eos_token_id=tokenizer.sep_token_id,
         pad_token_id=tokenizer.pad_token_id,
         vision_config=dict(
-            hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, image_size=32, patch_size=8
+            hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, image_size=32, patch_size=8,
+            initializer_range=0.02,
         ),
     )  # fmt: skip
     model = widened(seeded(lambda: GitForCausalLM(config)), 12.0)

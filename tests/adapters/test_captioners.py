@@ -133,7 +133,7 @@ def test_tokens_and_truncation(build: Build, pictures: list[Image]) -> None:
     long = build("llava", max_new_tokens=40).describe(pictures, SEEDS)
     ended = [caption for caption in long if not caption.truncated]
     assert ended
-    assert all(caption.tokens < 40 and caption.tokens == len(caption.text.split()) for caption in ended)
+    assert all(caption.tokens < 40 and caption.tokens >= len(caption.text.split()) for caption in ended)
 
 
 def test_without_a_prompt_a_captioning_model_speaks_by_itself(build: Build, pictures: list[Image]) -> None:

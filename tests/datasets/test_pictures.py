@@ -6,6 +6,7 @@ import struct
 import zlib
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from driftloop.datasets.pictures import picture
 from driftloop.datasets.tree import DataError, PlainFile, Tree
 
 
-def saved(path: Path, image: Image.Image, **options: object) -> PlainFile:
+def saved(path: Path, image: Image.Image, **options: Any) -> PlainFile:
     image.save(path, **options)
     return PlainFile(path.name, path.stat().st_size, path)
 

@@ -63,14 +63,20 @@ def test_folder_and_zip_with_nested_zips_look_alike(tmp_path: Path, method: str)
 
 
 def test_junk_is_left_out(tmp_path: Path) -> None:
-    junk = {"__MACOSX/._a.jpg": b"", ".DS_Store": b"", "x/._b.jpg": b"", "x/Thumbs.db": b"", "._c.zip": b"no zip"}
-    content = {"a.jpg": b"A", **junk, "in.zip": {"b.jpg": b"B", **junk}}
+    junk: Content = {
+        "__MACOSX/._a.jpg": b"",
+        ".DS_Store": b"",
+        "x/._b.jpg": b"",
+        "x/Thumbs.db": b"",
+        "._c.zip": b"no zip",
+    }
+    content: Content = {"a.jpg": b"A", **junk, "in.zip": {"b.jpg": b"B", **junk}}
     assert Tree(folder(content, tmp_path / "set")).names() == ["a.jpg", "in/b.jpg"]
     assert Tree(zip_file(content, tmp_path / "set.zip")).names() == ["a.jpg", "in/b.jpg"]
 
 
 def test_a_zip_beside_its_unpacked_copy_is_one(tmp_path: Path) -> None:
-    content = {"in/a.jpg": b"A", "in.zip": {"a.jpg": b"A", "b.jpg": b"B"}}
+    content: Content = {"in/a.jpg": b"A", "in.zip": {"a.jpg": b"A", "b.jpg": b"B"}}
     assert Tree(folder(content, tmp_path / "set")).names() == ["in/a.jpg", "in/b.jpg"]
     with pytest.raises(DataError, match="twice"):
         Tree(folder({"in/a.jpg": b"longer"}, tmp_path / "set")).names()

@@ -37,7 +37,7 @@ class Option:
 
     def identity(self) -> dict[str, Any]:
         """Everything that can change its results: target, arguments with their defaults, weights; less MEANS."""
-        return _identity(self.call)
+        return dict(_identity(self.call))
 
     @property
     def batch_size(self) -> int:
@@ -79,14 +79,14 @@ def _targets(node: Any, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _check_allowed(target: str, allowed: tuple[str, ...], path: str) -> None:
-    if target.split(".")[0] not in allowed:
+    if target.partition(".")[0] not in allowed:
         raise ConfigError(
             f"{path}: _target_ {target!r} is not allowed; allowed are targets of {', '.join(sorted(allowed))}. "
-            f"For code of your own say allow_targets=[{target.split('.')[0]}] on the command line."
+            f"For code of your own say allow_targets=[{target.partition('.')[0]}] on the command line."
         )
     found = _resolve(target, path)
     # A dotted name could walk out of an allowed package through what it imports (driftloop.x.os.system).
-    if getattr(found, "__module__", "").split(".")[0] not in allowed:
+    if getattr(found, "__module__", "").partition(".")[0] not in allowed:
         raise ConfigError(f"{path}: _target_ {target!r} leads to {found!r}, outside {', '.join(sorted(allowed))}")
 
 
@@ -110,9 +110,7 @@ def _bind(node: Mapping[str, Any], path: str) -> Mapping[str, Any]:
     takes = [name for name in signature.parameters if name != "self"]
     for name in arguments:
         if name not in takes:
-            raise ConfigError(
-                f"{path}: {node[TARGET]} takes no {name!r}.{nearest(name, takes)} It takes: {', '.join(takes)}."
-            )
+            raise ConfigError(f"{path}: {node[TARGET]} takes no {name!r}.{nearest(name, takes)} It takes: {', '.join(takes)}.")
     if missing:
         raise ConfigError(f"{path}.{missing[0]} must be given, for example {path}.{missing[0]}=...")
     try:

@@ -133,9 +133,7 @@ def _call(config: Mapping[str, Any], group: str) -> Mapping[str, Any]:
 def _options(config: Mapping[str, Any], group: str) -> list[Option]:
     chosen = config.get(group) or {}
     if "_target_" in chosen:
-        raise ConfigError(
-            f"{group}: an option of a list-valued group nests under its own name ({group}.<name>._target_)"
-        )
+        raise ConfigError(f"{group}: an option of a list-valued group nests under its own name ({group}.<name>._target_)")
     return [Option(str(name), call) for name, call in chosen.items()]
 
 

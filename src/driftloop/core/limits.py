@@ -20,9 +20,7 @@ def take(seeds: Iterable[Seed], limit: int | None, limit_per_concept: int | None
     return [by_id[name] for name in names]
 
 
-def within(
-    seed_ids: Iterable[str], concepts: Iterable[str], limit: int | None, limit_per_concept: int | None
-) -> list[str]:
+def within(seed_ids: Iterable[str], concepts: Iterable[str], limit: int | None, limit_per_concept: int | None) -> list[str]:
     """The seed_ids that `take` would take."""
     _check("limit", limit)
     _check("limit_per_concept", limit_per_concept)

@@ -75,7 +75,7 @@ class PackReader:
         return self._decode(key)
 
     def _decode(self, key: str) -> Image:
-        from PIL import Image as PIL
+        from PIL import Image as Pillow
 
         match = KEY.fullmatch(key)
         if match is None:
@@ -83,7 +83,7 @@ class PackReader:
         try:
             with self._lock:
                 data = self._archive(match["pack"]).read(match["member"])
-            image = PIL.open(io.BytesIO(data))
+            image = Pillow.open(io.BytesIO(data))
             image.load()
         except (OSError, KeyError, zipfile.BadZipFile) as error:
             raise StoreError(f"image {key} of {self._folder} cannot be read: {error}") from error

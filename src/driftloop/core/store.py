@@ -128,9 +128,7 @@ class Store:
 
     def rounds(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """The rounds table, one row a (chain, round)."""
-        rows = self.rows("rounds", columns).to_pandas(
-            types_mapper={pa.int64(): pd.Int64Dtype()}.get
-        )  # seeds of 63 bits
+        rows = self.rows("rounds", columns).to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)  # seeds of 63 bits
         return _once(rows, ["chain", "round"])
 
     def last_rounds(self, *, again: bool = False) -> dict[str, int]:
@@ -145,7 +143,8 @@ class Store:
         """The rows of some chains by round, as far as the next round needs them; `again` as in `last_rounds`."""
         columns = ["chain", "round", "status", "caption", "image_sha256"]
         rows = _once(self.rows("rounds", columns, chains).to_pandas(), ["chain", "round"]).sort_values("round")
-        return [dict(row) for row in (_until_failure(rows) if again else rows).to_dict("records")]
+        rows = _until_failure(rows) if again else rows
+        return [{str(key): value for key, value in row.items()} for row in rows.to_dict("records")]
 
     def readings(self, folder: str) -> pd.DataFrame:
         """The readings in labels/<…> or concepts/<…>, one row a (chain, round, attribute)."""
@@ -159,11 +158,11 @@ class Store:
         return Writer(self, table, kind)
 
     def pending(self, chains: Iterable[str], round_: int) -> list[dict[str, Any]]:
-        """Rows of pictures of a round that were made but not described when a run was stopped."""
+        """Rows of pictures of a round that were made well but not described when a run was stopped."""
         if not any((self.folder / "rounds").glob("_pending-*.parquet")):
             return []
         table = self.rows("rounds", chains=chains, kind="_pending")
-        return list(table.filter(pc.equal(table["round"], round_)).to_pylist())
+        return list(table.filter((pc.field("round") == round_) & (pc.field("status") == "ok")).to_pylist())
 
     def drop_described(self) -> None:
         """Removes journals of pictures all of which have been described meanwhile."""
@@ -185,9 +184,7 @@ class Store:
         name, hashes = _unique_name(), [packs.pixel_hash(image) for image in images]
         with ThreadPoolExecutor(ENCODERS) as pool:
             encoded = list(pool.map(packs.encode, images))
-        write_bytes(
-            self.folder / "images" / folder / f"{name}.zip", packs.pack(list(zip(hashes, encoded, strict=True)))
-        )
+        write_bytes(self.folder / "images" / folder / f"{name}.zip", packs.pack(list(zip(hashes, encoded, strict=True))))
         return [(f"{folder}/{name}.zip/{sha256}.png", sha256) for sha256 in hashes]
 
     def image(self, key: str) -> Image:

@@ -35,9 +35,9 @@ class Watch:
 def listening(watch: Watch) -> Iterator[None]:
     """SIGTERM and SIGINT set `watch.stopping`; a second one acts as it would have."""
 
-    def ask(number: int, frame: FrameType | None) -> None:
+    def ask(number: int, _: FrameType | None) -> None:
         if watch.stopping:
-            signal.signal(number, before[number])
+            signal.signal(number, before[signal.Signals(number)])
             signal.raise_signal(number)
         watch.stopping = True
 

@@ -65,9 +65,15 @@ def check_safe(folder: str | Path, *, remote_code: bool = False) -> None:
 
 @contextlib.contextmanager
 def loading(model: str) -> Iterator[None]:
-    """Whatever goes wrong while a model loads is the model's fault, never that of the items it was loaded for."""
+    """Whatever goes wrong while a model loads is the model's fault, never that of the items it was loaded for.
+
+    Some architectures draw their initial weights before the real ones arrive: the global generator is put back.
+    """
+    import torch
+
     try:
-        yield
+        with torch.random.fork_rng(devices=[]):
+            yield
     except DriftloopError:
         raise
     except Exception as error:

@@ -313,7 +313,7 @@ def _check_readable(member: Member) -> None:
 
 def _check_unpackable(member: Zipped) -> None:
     if member.encrypted:
-        raise DataError(f"{member.name} is encrypted: unpack its zip with your password and give the folder")
+        raise DataError(f"{member.name} is encrypted: unpack its zip with your password, then remove the zip")
     if member.method not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
         raise DataError(f"{member.name} is packed by method {member.method}, not stored or deflated: unpack its zip")
 

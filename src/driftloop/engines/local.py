@@ -12,8 +12,6 @@ from functools import partial
 from multiprocessing.queues import Queue
 from typing import TYPE_CHECKING, Any
 
-from driftloop.core.batches import batches
-from driftloop.core.config import Option
 from driftloop.core.errors import ConfigError, DriftloopError, Interrupted
 from driftloop.core.experiment import Experiment
 from driftloop.core.limits import take
@@ -46,9 +44,7 @@ class Local:
 
     def __init__(self, *, processes: int = 1, shard: str | None = None) -> None:
         if processes < 1 or (processes > 1 and shard is not None):
-            raise ValueError(
-                f"engine.processes must be at least 1, and 1 with engine.shard; got {processes}, {shard!r}"
-            )
+            raise ValueError(f"engine.processes must be at least 1, and 1 with engine.shard; got {processes}, {shard!r}")
         self.shards = [_parsed(shard)] if shard is not None else [Shard(i, processes) for i in range(processes)]
 
     def play(self, experiment: Experiment, store: Store, watch: Watch) -> None:
@@ -85,9 +81,7 @@ def wanted_seeds(experiment: Experiment) -> list[Any]:
         raise ConfigError(f"data set {experiment.dataset.name} is empty")
     twice = [seed_id for seed_id, count in Counter(seed.seed_id for seed in seeds).items() if count > 1]
     if twice:
-        raise ConfigError(
-            f"data set {experiment.dataset.name}: {len(twice)} seed ids are not unique, such as {twice[0]!r}"
-        )
+        raise ConfigError(f"data set {experiment.dataset.name}: {len(twice)} seed ids are not unique, such as {twice[0]!r}")
     return list(take(seeds, experiment.limit, experiment.limit_per_concept))
 
 
@@ -200,9 +194,7 @@ def _heard(messages: Queue[Message], watch: Watch) -> list[DriftloopError]:
     return []
 
 
-def _work(
-    job: Callable[[Shard, Watch], None], shard: Shard, messages: Queue[Message], asked: Any, threads: int
-) -> None:
+def _work(job: Callable[[Shard, Watch], None], shard: Shard, messages: Queue[Message], asked: Any, threads: int) -> None:
     os.environ["OMP_NUM_THREADS"] = str(threads)  # read when torch is first imported, which is later than here
     watch = _Reporting(messages, asked)
     with listening(watch):

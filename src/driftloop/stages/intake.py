@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from driftloop.core.batches import batches
-from driftloop.core.packs import pixel_hash
 from driftloop.core.records import Seed
 from driftloop.core.watch import Watch
 
@@ -40,12 +39,9 @@ def intake(store: Store, seeds: Sequence[Seed], watch: Watch) -> None:
 
 def seed_of(row: Mapping[str, Any], store: Store) -> Seed:
     """The record of a row of seeds.parquet; its picture now comes from the run."""
-    labels = {
-        key.removeprefix("label_"): str(row[key]) for key in row if key.startswith("label_") and pd.notna(row[key])
-    }
+    labels = {key.removeprefix("label_"): str(row[key]) for key in row if key.startswith("label_") and pd.notna(row[key])}
     text = {
-        key: str(row[key])
-        for key in ("seed_id", "dataset", "concept_kind", "concept", "split", "source", "image", "error")
+        key: str(row[key]) for key in ("seed_id", "dataset", "concept_kind", "concept", "split", "source", "image", "error")
     }
     return Seed(
         **text,

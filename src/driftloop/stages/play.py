@@ -88,7 +88,7 @@ class Stand:
             self.first_caption = self.caption
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Play:
     """The loop over one shard of chains: `run` is the whole algorithm, the methods below it are its steps."""
 
@@ -99,10 +99,10 @@ class Play:
     max_failures: float = float("inf")
     again: bool = False
     watch: Watch = field(default_factory=Watch)
+    failures: int = field(default=0, init=False)
 
     def run(self, chains: Iterable[Chain], rounds: int, wave: int = 1024) -> None:
         """Plays every chain from where it stands up to round `rounds`."""
-        failures = 0
         for crew in batches(self.unfinished(list(chains), rounds), wave):
             stands = self.recall(crew)
             for number in range(rounds + 1):
@@ -114,8 +114,6 @@ class Play:
                     journal.discard()
                 for row in told:
                     stands[row["chain"]].step(row)
-                failures += sum(row["status"] not in ("ok", "parent_failed") for row in told)
-                _stop_when_too_many(failures, self.max_failures, told)
         self.store.drop_described()
 
     def draw(self, due: Sequence[Chain], stands: Stands, number: int, journal: Writer) -> dict[str, Row]:
@@ -128,6 +126,7 @@ class Play:
             self.watch.stop_if_asked()
             made = self.generate(batch, stands, number, journal)
             journal.add(made)
+            self.count_failures(made)
             rows |= {row["chain"]: row for row in made}
         journal.settle()
         return rows
@@ -137,11 +136,13 @@ class Play:
         silent = [chain for chain in due if _needs_caption(drawn[chain.key])]
         told = [drawn[chain.key] for chain in due if not _needs_caption(drawn[chain.key])]
         final.add(told)
+        self.count_failures([row for row in told if row["round"] == 0])
         self.watch.advance(len(told))
         for batch in batches(silent, self.players.describe_batch):
             self.watch.stop_if_asked()
             rows = self.describe(batch, stands, [drawn[chain.key] for chain in batch])
             final.add(rows)
+            self.count_failures(rows)
             told += rows
             self.watch.advance(len(rows))
         return told
@@ -165,14 +166,11 @@ class Play:
     def describe(self, batch: Sequence[Chain], stands: Stands, rows: Sequence[Row]) -> list[Row]:
         number = rows[0]["round"]
         images = {
-            row["chain"]: image
-            for row, image in zip(rows, self.store.images([row["image"] for row in rows]), strict=True)
+            row["chain"]: image for row, image in zip(rows, self.store.images([row["image"] for row in rows]), strict=True)
         }
 
         def call(chains: Sequence[Chain], trial: int) -> list[Caption]:
-            return self.players.describe(
-                [images[chain.key] for chain in chains], self.contexts(chains, stands, number, trial)
-            )
+            return self.players.describe([images[chain.key] for chain in chains], self.contexts(chains, stands, number, trial))
 
         started = time.perf_counter()
         outcomes = attempt(batch, call, _caption_fault, self.retries)
@@ -191,6 +189,17 @@ class Play:
     def context(self, chain: Chain, stands: Stands, number: int, trial: int) -> Context:
         draw = partial(derive, self.root_seed, chain.seed.seed_id, chain.replicate, number, trial)
         return Context(chain=chain, round=number, first_caption=stands[chain.key].first_caption, draw=draw)
+
+    def count_failures(self, rows: Sequence[Row]) -> None:
+        """Stops the run, with everything finished kept, once more chains failed than the config allows."""
+        failed = [row for row in rows if row["status"] not in ("ok", "parent_failed")]
+        self.failures += len(failed)
+        if self.failures > self.max_failures:
+            raise TooManyFailuresError(
+                f"{self.failures} chains failed, more than on_failure.max_share allows ({self.max_failures:g}); for example "
+                f"{failed[-1]['chain']} in round {failed[-1]['round']}: {failed[-1]['status']} {failed[-1]['error']}. "
+                "Everything finished is kept; mend the cause and run the same command with on_failure.again=true."
+            )
 
     def unfinished(self, chains: list[Chain], rounds: int) -> list[Chain]:
         """The chains that lack a row of some round up to `rounds`, and tells the watch how much is done."""
@@ -268,7 +277,7 @@ def _needs_caption(row: Row) -> bool:
 def _picture_fault(picture: Picture) -> str | None:
     if not isinstance(picture, Picture) or picture.image.mode != "RGB":
         raise DriftloopError(f"a generator must return driftloop.Picture of RGB images, got {picture!r}")
-    brightest = max(high for _, high in picture.image.getextrema())  # type: ignore[misc, union-attr]
+    brightest = max(high for _, high in picture.image.getextrema())  # type: ignore[misc]
     return "black_image" if brightest <= BLACK else None
 
 
@@ -276,13 +285,3 @@ def _caption_fault(caption: Caption) -> str | None:
     if not isinstance(caption, Caption):
         raise DriftloopError(f"a captioner must return driftloop.Caption, got {caption!r}")
     return None if caption.text.strip() else "empty_caption"
-
-
-def _stop_when_too_many(failures: int, most: float, rows: Sequence[Row]) -> None:
-    if failures > most:
-        example = next((row for row in rows if row["error"]), rows[-1])
-        raise TooManyFailuresError(
-            f"{failures} chains failed, more than on_failure.max_share allows ({most:g}); for example {example['chain']} in "
-            f"round {example['round']}: {example['status']} {example['error']}. Everything finished is kept; mend the cause "
-            "and run the same command with on_failure.again=true."
-        )

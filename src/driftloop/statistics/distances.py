@@ -1,7 +1,7 @@
-"""Distances between two compositions of one attribute: arrays [..., n_categories] that sum to 1, in, distances [...] out.
+"""Distances between two compositions of one attribute: arrays [..., n_categories] that sum to 1 in, [...] out.
 
-Every one is biased upward in small samples: with no drift at all the mean total variation of two independent samples over five
-groups is .22 / .14 / .10 / .06 / .03 at 20 / 50 / 100 / 300 / 1,000 seeds. So none is read without its null (`null_distances`).
+Every one is biased upward in small samples: with no drift at all, the mean total variation of two independent samples
+over five groups is .22 / .14 / .10 / .06 / .03 at 20 / 50 / 100 / 300 / 1,000 seeds. None is read without its null.
 """
 
 from __future__ import annotations
@@ -10,20 +10,21 @@ from collections.abc import Callable
 
 import numpy as np
 
-from driftloop.statistics.intervals import share_limits
+from driftloop.statistics.intervals import Limits, share_limits
 from driftloop.statistics.moments import moments
 from driftloop.statistics.panel import Floats, Group
 
 Distance = Callable[[Floats, Floats], Floats]
+RARE = 5.0  # seeds' worth of movement below which the bootstrap has seen too little to bound a distance
 
 
 def total_variation(p: Floats, q: Floats) -> Floats:
-    """Half the summed absolute difference; the least share of seeds that must have changed category."""
+    """Half the summed absolute difference: the least share of seeds that must have changed category."""
     return np.asarray(np.abs(p - q).sum(axis=-1) / 2)
 
 
 def jensen_shannon(p: Floats, q: Floats) -> Floats:
-    """Jensen-Shannon divergence in bits (base 2), between 0 and 1 (Lin 1991). Not a metric; its root is."""
+    """Jensen-Shannon divergence in bits (base 2), between 0 and 1 (Lin 1991). No metric; its root is one."""
     middle = (p + q) / 2
     return np.maximum((_relative_entropy(p, middle) + _relative_entropy(q, middle)) / 2, 0.0)
 
@@ -31,8 +32,8 @@ def jensen_shannon(p: Floats, q: Floats) -> Floats:
 def _relative_entropy(p: Floats, q: Floats) -> Floats:
     """In bits; a category that p lacks adds nothing."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        terms = np.where(p > 0, p * np.log2(p / q), 0.0)
-    return np.asarray(np.where(np.isnan(p).any(axis=-1), np.nan, terms.sum(axis=-1)))
+        terms = np.where(p == 0, 0.0, p * np.log2(p / q))
+    return np.asarray(terms.sum(axis=-1))
 
 
 def jensen_shannon_root(p: Floats, q: Floats) -> Floats:
@@ -41,12 +42,12 @@ def jensen_shannon_root(p: Floats, q: Floats) -> Floats:
 
 
 def hellinger(p: Floats, q: Floats) -> Floats:
-    """Between 0 and 1."""
+    """Root of half the summed squared difference of the roots; a metric, between 0 and 1."""
     return np.sqrt(((np.sqrt(p) - np.sqrt(q)) ** 2).sum(axis=-1) / 2)
 
 
 def wasserstein_groups(p: Floats, q: Floats) -> Floats:
-    """Wasserstein-1 over ordered categories, one apart each: how many groups a seed has moved on average, at the least."""
+    """Wasserstein-1 over ordered categories one apart: how many groups a seed has moved on average, at the least."""
     return np.asarray(np.abs(np.cumsum(p - q, axis=-1)).sum(axis=-1))
 
 
@@ -54,50 +55,59 @@ DISTANCES: tuple[Distance, ...] = (total_variation, jensen_shannon, jensen_shann
 ORDERED_DISTANCES: tuple[Distance, ...] = (wasserstein_groups,)
 
 
-def null_distances(distance: Distance, baseline: Floats, later: Floats, flipped: Floats) -> Floats:
-    """The distance after the rounds of each unit were swapped at random [resamples, ...].
+def null_distances(distance: Distance, baseline: Floats, later: Floats, swapped: Floats) -> Floats:
+    """The distance after the rounds of each unit were swapped at random: [resamples, ...].
 
-    `baseline`, `later` [..., K] are the paired compositions and `flipped` [resamples, ..., K] the mean difference after
-    swapping (`resampling.flipped_sums`); a swap leaves their mean as it is, so both compositions follow.
+    `baseline` and `later` [..., K] are the paired compositions, `swapped` [resamples, ..., K] the mean difference after
+    swapping (`resampling.swapped_sums`). A swap leaves the mean of the two compositions alone, so both follow.
 
-    Swapping tests exchangeability, and equal margins is less. For pairs the two agree in the limit: the summed squares of
-    the differences, and with them the variance of every swapped mean, are the same before and after swapping, so each draw
-    is studentised already (Janssen 1999; Konietschke and Pauly 2014, Stat. Comput. 24:283).
+    Swapping tests exchangeability, and equal margins is less. For pairs the two agree in the limit: the summed squares
+    of the differences, and so the variance of a swapped mean, are the same after every swap, so each draw is studentised
+    already (Janssen 1999; Konietschke and Pauly 2014, Stat. Comput. 24:283).
     """
     middle = (baseline + later) / 2
-    return distance(np.clip(middle - flipped / 2, 0.0, 1.0), np.clip(middle + flipped / 2, 0.0, 1.0))
+    return distance(np.clip(middle - swapped / 2, 0.0, 1.0), np.clip(middle + swapped / 2, 0.0, 1.0))
 
 
-def moved_limit(differences: Floats, group: Group, level: float = 0.95) -> tuple[Floats, Floats]:
-    """How much of its reading a seed has moved on average: the sum over seeds [m] and the upper limit of the mean [m].
+def distance_limits(distance: Distance, pairs: Floats, resampled: Floats, null: Floats, group: Group, level: float) -> Limits:
+    """Interval of a distance, [0, its largest value] at the widest.
 
-    `differences` [n, m, K] may be NaN. No distance between the margins can exceed what its seeds moved (coupling), so this
-    limit stands in for a bootstrap that has seen almost nothing move.
+    `pairs` [n, m, 2K] are the readings of each seed at the baseline and later, `resampled` [resamples, m, 2K] their
+    bootstrapped means, `null` [resamples, m] as from `null_distances`. Jensen-Shannon, no metric, has its root's squared.
+
+    A distance has a corner at 0, where the bootstrap is inconsistent (Andrews 2000): a percentile interval never holds
+    0. Away from 0 the level-quantile of |resampled - observed| is right. Near 0 the distance is itself noise of the size
+    the null shows, and by the triangle inequality observed and true distance differ by no more. The larger of the two is
+    the half-width here: right in both places, conservative between. Where less than `RARE` seeds' worth moved, the
+    interval is widened to what that movement could amount to (`moved_limit`).
     """
-    moved = np.abs(differences).sum(axis=-1) / 2
-    return np.nansum(moved, axis=0), share_limits(moments(np.minimum(moved, 1.0), group), level)[1]
+    if distance is jensen_shannon:
+        low, high = distance_limits(jensen_shannon_root, pairs, resampled, np.sqrt(null), group, level)
+        return low**2, high**2
+    k = pairs.shape[-1] // 2
+    means = moments(pairs.reshape(len(pairs), -1), group).mean.reshape(pairs.shape[1:])
+    observed = distance(means[:, :k], means[:, k:])
+    errors = np.abs(distance(resampled[..., :k], resampled[..., k:]) - observed)
+    half = np.maximum(*(np.quantile(draws, level, axis=0, method="higher") for draws in (errors, null)))
+    moved, moved_high = moved_limit(pairs[..., k:] - pairs[..., :k], group, level)
+    high = np.where(moved < RARE, np.fmax(observed + half, coupled(distance, moved_high, k)), observed + half)
+    return np.maximum(observed - half, 0.0), np.minimum(high, coupled(distance, np.ones_like(high), k))
+
+
+def moved_limit(differences: Floats, group: Group, level: float) -> Limits:
+    """How much of its reading a seed moved: the sum over seeds [m], and the upper limit of the mean [m].
+
+    `differences` [n, m, K] may be NaN. The margins cannot be further apart than their seeds moved (coupling).
+    """
+    moved = np.minimum(np.abs(differences).sum(axis=-1) / 2, 1.0)
+    return np.nansum(moved, axis=0), share_limits(moments(moved, group), level)[1]
 
 
 def coupled(distance: Distance, moved: Floats, n_categories: int) -> Floats:
-    """The largest distance that compositions of `n_categories` can have when at most `moved` of the seeds have moved.
+    """The largest distance two compositions can have when `moved` of a seed's reading moved on average.
 
-    Total variation is at most that, and Jensen-Shannon in bits and squared Hellinger are at most the total variation.
+    Total variation is at most that; Jensen-Shannon in bits and squared Hellinger are at most the total variation.
     """
     if distance is wasserstein_groups:
         return moved * (n_categories - 1)
-    return moved if distance in (total_variation, jensen_shannon) else np.sqrt(moved)
-
-
-def distance_limits(
-    observed: Floats, bootstrapped: Floats, null: Floats, ceiling: Floats, level: float = 0.95
-) -> tuple[Floats, Floats]:
-    """Interval for a metric distance: observed -+ the larger of two half-widths, [0, ceiling] at the widest.
-
-    A distance has a corner at 0, where the bootstrap is inconsistent (Andrews 2000): its percentile interval never holds 0.
-    Away from 0 the level-quantile of |bootstrapped - observed| is right; near 0 the distance is itself noise, of the size
-    the null shows, and by the triangle inequality observed and true distance differ by no more than that. Taking the larger
-    covers both and is conservative in between.
-    """
-    spread = np.quantile(np.abs(bootstrapped - observed), level, axis=0)
-    half = np.maximum(spread, np.quantile(null, level, axis=0, method="higher"))
-    return np.maximum(observed - half, 0.0), np.minimum(observed + half, ceiling)
+    return moved if distance is total_variation else np.sqrt(moved)

@@ -3,8 +3,8 @@
 One rule for every table of the analysis: a share has the beta interval of `share_limits`, a shift the squares-and-add
 interval of `shift_limits` built from two of them. With one 0/1 reading per seed the first *is* the exact interval of
 Clopper and Pearson (1934). Both are conservative by design where events are rare: there score intervals (Wilson, Tango)
-can cover as little as .84, and the bootstrap has width 0 without a discordant pair. Away from that corner both approach
-the normal interval, which is also all that a bootstrap of a mean over seeds can approach; so means are not bootstrapped.
+can cover as little as .84, and the bootstrap has width 0 without a discordant pair. Away from that corner both
+approach the normal interval, which is all a bootstrap of a mean over seeds can approach; so means are not bootstrapped.
 
 `wilson`, `tango` and `newcombe` are the textbook intervals, here to measure ours against.
 """
@@ -27,8 +27,8 @@ def share_limits(share: Moments, level: float = 0.95) -> Limits:
 
     Each limit is a quantile of the beta distribution that has the mean and variance of the data with one more event at
     that end of the scale, of the largest weight any unit has. So what might have been drawn and was not is allowed for,
-    and the width is never 0. For 0/1 values weighted alike this is Clopper-Pearson; for weighted events near 0 the gamma
-    interval of Fay and Feuer (1997, Stat. Med. 16:791) carried over to a bounded share; effective sample size and its t
+    and the width is never 0. For 0/1 values weighted alike this is Clopper-Pearson; for weighted events near 0, the
+    gamma interval of Fay and Feuer (1997, Stat. Med. 16:791) carried over to a bounded share; effective sample size and its t
     correction are Korn and Graubard's (1998, Survey Methodology 24:193).
     """
     return _share_limits(share, (1 - level) / 2)
@@ -146,11 +146,12 @@ def tango(b: Floats, c: Floats, n: Floats, level: float = 0.95, halvings: int = 
     """Score interval for (b - c) / n from b and c discordant pairs (Tango 1998, Stat. Med. 17:891, eq. 24-26)."""
     z = -special.ndtri((1 - level) / 2)
     middle = (b - c) / n
-    low = _tango_root(b, c, n, z, (np.full_like(middle, -1.0), middle), halvings)  # the score falls as the difference rises
+    low = _tango_root(b, c, n, z, (np.full_like(middle, -1.0), middle), halvings)
     return low, _tango_root(b, c, n, -z, (middle, np.full_like(middle, 1.0)), halvings)
 
 
 def _tango_root(b: Floats, c: Floats, n: Floats, target: float, between: Limits, halvings: int) -> Floats:
+    """Where the score, which falls as the difference rises, meets `target`."""
     low, high = between
     for _ in range(halvings):
         middle = (low + high) / 2

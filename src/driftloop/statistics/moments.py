@@ -14,9 +14,9 @@ from driftloop.statistics.panel import Bools, Floats, Group, Ints
 class Moments:
     """What an interval for a mean over seeds needs; every field is [n_columns].
 
-    `n` seeds counted; `mean`; `variance` of the mean, NaN with fewer than two units; `step`, the largest weight any one
-    unit carries (1/n for plain seeds); `dof` of the variance, infinite where the values are 0 or ±1, for then it follows
-    from their counts.
+    `n` seeds counted; `mean`; `variance` of the mean, NaN with fewer than two units; `step`, the largest weight any
+    unit carries (1/n for plain seeds); `dof` of the variance, infinite where the values are 0 or ±1 and weighted alike,
+    for then it follows from their counts.
     """
 
     n: Ints
@@ -58,7 +58,8 @@ def moments(values: Floats, group: Group) -> Moments:
     sizes = summed(present.astype(np.float64), group.strata, group.n_strata)
     weight = seed_weights(present, group)
     mean = (weight * filled).sum(axis=0)
-    whole = np.isin(np.abs(filled), (0.0, 1.0)).all(axis=0) & (group.n_strata == 1) & (not group.clustered)
+    plain = group.n_strata == 1 and not group.clustered
+    whole: Bools = np.isin(np.abs(filled), (0.0, 1.0)).all(axis=0) & plain
     residual = weight * _residuals(filled, present, sizes, whole, group)
     units, variance, step = _over_units(residual, weight, present, group)
     lone = (sizes == 1).sum(axis=0) / group.n_strata**2 * np.abs(mean) * (1 - np.abs(mean))

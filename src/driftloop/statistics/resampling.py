@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 
 from driftloop.core import rng
 from driftloop.statistics.moments import seed_weights, summed
-from driftloop.statistics.panel import Floats, Group
+from driftloop.statistics.panel import Floats, Group, Ints
 
-CHUNK_CELLS = 2**22  # draws x units held at once: 32 MiB of weights
+CHUNK_CELLS = 2**22  # draws × units held at once: 32 MiB of weights
 
 
-def _chunks(resamples: int, units: int) -> Iterator[int]:
-    size = max(1, CHUNK_CELLS // max(units, 1))
+def _chunks(resamples: int, units: int) -> Iterator[slice]:
+    size = max(1, CHUNK_CELLS // units)
     for start in range(0, resamples, size):
-        yield min(size, resamples - start)
+        yield slice(start, min(start + size, resamples))
 
 
 def _counts(generator: np.random.Generator, draws: int, n: int) -> Floats:
@@ -27,46 +28,53 @@ def _counts(generator: np.random.Generator, draws: int, n: int) -> Floats:
 
 
 def bootstrap_means(values: Floats, group: Group, resamples: int, seed: int) -> Floats:
-    """Means of the group in `resamples` bootstrap samples of its units [resamples, m, k].
+    """Means of the group in `resamples` bootstrap samples of its units: [resamples, m, k].
 
-    `values` [n, m, k] are NaN in a whole row k or not at all. All columns share the draws, so rounds stay joined as they are in
-    a seed. Seeds are drawn within strata; cohorts, which may reach across strata, over the whole group.
+    `values` [n, m, k] are NaN along all of k or nowhere. All columns share the draws, so rounds stay joined as they are
+    in a seed. Seeds are drawn within strata; cohorts, which may reach across strata, over the whole group.
     """
-    n, m, k = values.shape
     order = np.argsort(group.strata, kind="stable")
     bounds = np.searchsorted(group.strata[order], np.arange(group.n_strata + 1))
-    present = np.isfinite(values[order, :, 0]).astype(np.float64)
-    filled = np.nan_to_num(values[order]).reshape(n, m * k)
+    blocks = [order[a:b] for a, b in pairwise(bounds)]
+    n, m, k = values.shape
+    present = np.isfinite(values[:, :, 0]).astype(np.float64)
+    filled = np.nan_to_num(values).reshape(n, m * k)
+    parts = [(filled[block], present[block]) for block in blocks]
     generator = rng.generator(seed)
-    means = np.empty((resamples, m, k))
-    start = 0
-    for draws in _chunks(resamples, n):
-        shared = _counts(generator, draws, group.n_units)[:, group.units[order]] if group.clustered else None
-        total = np.zeros((draws, m, k))
-        for a, b in zip(bounds[:-1], bounds[1:], strict=True):
-            weights = _counts(generator, draws, b - a) if shared is None else shared[:, a:b]
+    means = np.zeros((resamples, m, k))
+    for chunk in _chunks(resamples, n):
+        weights = _block_weights(generator, chunk.stop - chunk.start, blocks, group)
+        for weight, (total, count) in zip(weights, parts, strict=True):
             with np.errstate(invalid="ignore", divide="ignore"):
-                total += (weights @ filled[a:b]).reshape(draws, m, k) / (weights @ present[a:b])[:, :, None]
-        means[start : start + draws] = total / group.n_strata
-        start += draws
-    return means
+                means[chunk] += (weight @ total).reshape(-1, m, k) / (weight @ count)[:, :, None]
+    return means / group.n_strata
+
+
+def _block_weights(generator: np.random.Generator, draws: int, blocks: list[Ints], group: Group) -> Iterator[Floats]:
+    """How often each seed of each stratum is drawn [draws, seeds of the stratum]."""
+    drawn = _counts(generator, draws, group.n_units) if group.clustered else None
+    for block in blocks:
+        yield _counts(generator, draws, block.size) if drawn is None else drawn[:, group.units[block]]
 
 
 def unit_differences(differences: Floats, group: Group) -> Floats:
-    """Each unit's share in the group's mean difference [n_units, m]: these add up to the mean. `differences` [n, m] may be NaN."""
+    """What each unit adds to the group's mean difference: [n_units, m]. `differences` [n, m] are NaN where unpaired."""
     present = np.isfinite(differences)
     weighted = seed_weights(present, group) * np.where(present, differences, 0.0)
     return summed(weighted, group.units, group.n_units) if group.clustered else weighted
 
 
-def flipped_sums(unit_values: Floats, resamples: int, seed: int) -> Floats:
-    """Sums over units after a fair coin has swapped the two rounds of each unit [resamples, m]; `unit_values` [n_units, m]."""
+def swapped_sums(unit_values: Floats, resamples: int, seed: int) -> Floats:
+    """Sums over units after a fair coin has swapped the two rounds of each unit: [resamples, m].
+
+    `unit_values` [n_units, m] are differences between the rounds, so a swap changes the sign of a row.
+    """
     n_units, m = unit_values.shape
     generator = rng.generator(seed)
     sums = np.empty((resamples, m))
-    start = 0
-    for draws in _chunks(resamples, n_units):
-        bits = np.unpackbits(np.frombuffer(generator.bytes(draws * -(-n_units // 8)), np.uint8)).reshape(draws, -1)
-        sums[start : start + draws] = (bits[:, :n_units] * 2.0 - 1.0) @ unit_values
-        start += draws
+    for chunk in _chunks(resamples, n_units):
+        draws = chunk.stop - chunk.start
+        coins = np.frombuffer(generator.bytes(draws * -(-n_units // 8)), np.uint8)
+        bits = np.unpackbits(coins).reshape(draws, -1)[:, :n_units]
+        sums[chunk] = (bits * 2.0 - 1.0) @ unit_values
     return sums

@@ -10,14 +10,15 @@ from scipy import stats
 
 from driftloop.statistics.panel import Floats
 
-CHI_SQUARE_FROM = 200  # discordant pairs from which the chi-square limit is used, and p-values no longer end at 1/(swaps + 1)
+CHI_SQUARE_FROM = 200  # discordant pairs from which the chi-square limit is used; swaps cannot go below 1/(swaps + 1)
+NAN = float("nan")
 
 
 @dataclass(frozen=True, slots=True)
 class TestResult:
     """A named test with its statistic, degrees of freedom and p-value; NaN for what the test does not have."""
 
-    __test__ = False  # not a test class of pytest
+    __test__ = False  # not a class of tests, whatever pytest thinks
 
     name: str
     statistic: float
@@ -28,8 +29,8 @@ class TestResult:
 def mcnemar(rises: ArrayLike, falls: ArrayLike, *, mid: bool = True) -> Floats:
     """Two-sided p-value of McNemar's conditional test from the discordant counts; 1 where there are none.
 
-    `mid` takes off half of the probability of the table seen on either side (Fagerland, Lydersen and Laake 2013, BMC Med. Res.
-    Methodol. 13:91, who found its size within the level throughout); without it the test is exact and conservative.
+    `mid` takes off the probability of the table seen once over the two sides (Fagerland, Lydersen and Laake 2013, BMC
+    Med. Res. Methodol. 13:91: its size stayed within the level throughout); without it the test is exact, conservative.
     """
     b, c = np.asarray(rises), np.asarray(falls)
     fewer, total = np.minimum(b, c), b + c
@@ -38,73 +39,72 @@ def mcnemar(rises: ArrayLike, falls: ArrayLike, *, mid: bool = True) -> Floats:
 
 
 def quadratic_form(sums: Floats, second: Floats) -> tuple[Floats, int]:
-    """s' M^- s for sums [..., K] and the summed squares M [K, K], with the rank of M.
+    """s' M⁻ s for sums s [..., K] and their summed squares M [K, K], with the rank of M.
 
-    The generalised inverse leaves out every direction in which nothing moved, so categories empty in both rounds, and such as
-    nobody entered or left, cost no degree of freedom.
+    The generalised inverse leaves out every direction in which nothing moved, so categories empty in both rounds, and
+    such as nobody entered or left, cost no degree of freedom.
     """
     values, vectors = np.linalg.eigh(second)
     kept = values > 1e-9 * max(values.max(initial=0.0), 1e-300)
     scaled = sums @ (vectors[:, kept] / np.sqrt(values[kept]))
-    return (scaled**2).sum(axis=-1), int(kept.sum())
+    return np.asarray((scaled**2).sum(axis=-1)), int(kept.sum())
 
 
 def stuart_maxwell(table: ArrayLike) -> TestResult:
-    """Stuart (1955) and Maxwell (1970): equal margins of a square table [K, K] of pairs, chi-square in the limit."""
-    statistic, dof, _ = _square_table(table)
-    return TestResult("stuart_maxwell", statistic, dof, _chi_square(statistic, dof))
+    """Stuart (1955) and Maxwell (1970): equal margins of a square table of pairs [K, K], chi-square in the limit."""
+    statistic, dof, _ = _from_table(table)
+    return TestResult("stuart_maxwell", statistic, dof, chi_square_p(statistic, dof))
 
 
 def bhapkar(table: ArrayLike) -> TestResult:
-    """Bhapkar (1966): as Stuart-Maxwell with the variance not under the null, W = Q / (1 - Q / n); larger, more liberal."""
-    q, dof, n = _square_table(table)
-    statistic = q / (1 - q / n) if q < n else np.inf
-    return TestResult("bhapkar", statistic, dof, _chi_square(statistic, dof))
+    """Bhapkar (1966): Stuart-Maxwell's Q with the variance not taken under the null, Q / (1 - Q / n); more liberal."""
+    q, dof, n = _from_table(table)
+    statistic = q / (1 - q / n) if q < n else float("inf")
+    return TestResult("bhapkar", statistic, dof, chi_square_p(statistic, dof))
 
 
-def _square_table(table: ArrayLike) -> tuple[float, int, float]:
+def _from_table(table: ArrayLike) -> tuple[float, int, float]:
     """Stuart-Maxwell statistic, degrees of freedom, pairs."""
     counts = np.asarray(table, dtype=np.float64)
-    margins = counts.sum(axis=1) - counts.sum(axis=0)
-    second = np.diag(counts.sum(axis=1) + counts.sum(axis=0)) - counts - counts.T
-    statistic, dof = quadratic_form(margins, second)
+    leaving, arriving = counts.sum(axis=1), counts.sum(axis=0)
+    statistic, dof = quadratic_form(leaving - arriving, np.diag(leaving + arriving) - counts - counts.T)
     return float(statistic), dof, float(counts.sum())
 
 
-def _chi_square(statistic: float, dof: int) -> float:
+def chi_square_p(statistic: float, dof: int) -> float:
+    """1 with no degree of freedom: nothing moved."""
     return float(stats.chi2.sf(statistic, dof)) if dof else 1.0
 
 
-def flip_p_value(observed: Floats, flipped: Floats) -> Floats:
-    """Share of flipped statistics [resamples, ...] at least as large as the observed one [...], which counts as one of them.
+def swap_p_value(observed: Floats, swapped: Floats) -> Floats:
+    """Share of swapped statistics [resamples, ...] that reach the observed one [...], which counts as one of them.
 
-    Ties are ties up to rounding (one part in 10^9).
+    A tie reaches, and what differs by one part in 10⁹ is a tie.
     """
-    reached = (flipped >= observed - 1e-9 * np.maximum(np.abs(observed), 1e-9)).sum(axis=0)
-    return np.asarray((1 + reached) / (1 + flipped.shape[0]))
+    reached = (swapped >= observed - 1e-9 * np.maximum(np.abs(observed), 1e-9)).sum(axis=0)
+    return np.asarray((1 + reached) / (1 + swapped.shape[0]))
 
 
-def margins_test(units: Floats, flipped: Floats, category_p: Floats, *, whole: bool, enough: bool) -> TestResult:
-    """Are the margins of two rounds equal? The test by what the data are, as stated here.
+def margins_test(units: Floats, swapped: Floats, category_p: Floats, *, whole: bool) -> TestResult:
+    """Are the margins of two rounds equal? Which test answers depends on the data alone, by this rule.
 
-    `units` [n_units, K] add up to the mean difference, `flipped` [resamples, K] are their sums with rounds swapped at random,
-    `category_p` [K] the p-value of each category. `whole`: every seed moved wholly or not at all and counts alike.
-    - whole, two categories moved: McNemar, mid-p.
-    - whole, more: the Stuart-Maxwell statistic; against swaps below `CHI_SQUARE_FROM` discordant pairs, chi-square above.
-    - fractions, cohorts or strata: the smallest category p-value times the categories that moved (Bonferroni); `statistic` is
-      the smallest p-value. Swapping over-rejects where replicates share their first picture.
-    NaN where fewer than two units are there.
+    `units` [n_units, K] add up to the mean difference, `swapped` [resamples, K] are their sums with rounds swapped at
+    random, `category_p` [K] is the p-value of each category, NaN with fewer than two pairs. `whole`: every seed moved
+    wholly or not at all, and seeds count alike and are the units.
+    - Whole, at most two categories moved: McNemar, mid-p.
+    - Whole, more moved: Stuart-Maxwell's statistic, against swaps below `CHI_SQUARE_FROM` discordant pairs.
+    - Fractions, cohorts or weighted concepts: Bonferroni over the categories that moved; `statistic` is the smallest
+      p-value. Swapping will not do there: see `stages.analyse.category_p_values`.
     """
-    discordant = np.abs(units).sum(axis=1) > 0
     moved = int((np.abs(units).sum(axis=0) > 0).sum())
-    nan = float("nan")
+    smallest = float(category_p.min())
     if not whole:
-        smallest = float(category_p.min()) if enough else nan
-        return TestResult("bonferroni", smallest, nan, min(smallest * (1 if moved <= 2 else moved), 1.0) if enough else nan)
+        return TestResult("bonferroni", smallest, NAN, float(np.minimum(smallest * (moved if moved > 2 else 1), 1.0)))
     if moved <= 2:
-        return TestResult("mcnemar_midp", nan, nan, float(category_p.min()) if enough else nan)
-    statistic, dof = quadratic_form(units.sum(axis=0), units.T @ units)
-    if discordant.sum() >= CHI_SQUARE_FROM:
-        return TestResult("stuart_maxwell", float(statistic), dof, _chi_square(float(statistic), dof))
-    swapped, _ = quadratic_form(flipped, units.T @ units)
-    return TestResult("stuart_maxwell_swaps", float(statistic), dof, float(flip_p_value(statistic, swapped)))
+        return TestResult("mcnemar_midp", NAN, NAN, smallest)
+    second = units.T @ units
+    statistic, dof = quadratic_form(units.sum(axis=0), second)
+    if (np.abs(units).sum(axis=1) > 0).sum() >= CHI_SQUARE_FROM:
+        return TestResult("stuart_maxwell", float(statistic), dof, chi_square_p(float(statistic), dof))
+    p_value = swap_p_value(statistic, quadratic_form(swapped, second)[0])
+    return TestResult("stuart_maxwell_swaps", float(statistic), dof, float(p_value))

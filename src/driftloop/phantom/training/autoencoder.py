@@ -18,7 +18,7 @@ from driftloop.phantom.training.bank import Bank
 from driftloop.phantom.training.loop import Plan, fit, half_precision
 from driftloop.phantom.training.readers import Critic
 
-AUTOENCODER = Plan("autoencoder", steps=5000, batch=16, rate=2e-3, seed=21, ema=0.995, decay=0.0)
+AUTOENCODER = Plan("autoencoder", steps=2600, batch=16, rate=2e-3, seed=21, ema=0.995, decay=0.0)
 LATENT_NOISE = 0.12
 FEATURE_WEIGHT = 0.25
 READING_WEIGHT = 0.02

@@ -1,0 +1,154 @@
+"""What a report is made of, read once from a run folder."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.resources
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from driftloop.core.experiment import Experiment
+from driftloop.core.store import Store
+
+PLAYED = ["seed_id", "replicate", "chain", "round", "status", "error", "attempts", "caption_tokens", "caption_truncated",
+          "caption_echo", "prompt_truncated", "image"]  # fmt: skip
+WHOSE = ["concept", "attribute", "classifier", "round", "baseline_round"]
+COLUMNS: Mapping[str, Sequence[str]] = {
+    "drift": [*WHOSE, "category", "method", "n_seeds", "n_pairs", "coverage", "share", "share_low", "share_high", "shift",
+              "shift_low", "shift_high", "p_value", "p_adjusted"],
+    "distances": [*WHOSE, "distance", "n_pairs", "value", "low", "high", "null_mean", "null_low", "null_high", "p_value"],
+    "tests": [*WHOSE, "test", "n_pairs", "p_value", "p_adjusted", "family"],
+    "coverage": [*WHOSE, "category", "n_expected", "n_ok", "coverage", "share_at_least", "share_at_most"],
+    "planted": ["round", "concept", "attribute", "category", "share"],
+}  # fmt: skip
+"""The columns that a report uses of each table of analysis/; a table that was never written is empty and has them."""
+
+OPEN_SETS = frozenset({"phantom", "prompts"})
+OPEN_TARGETS = ("driftloop.datasets.phantom.", "driftloop.datasets.prompts.", "driftloop.phantom.")
+"""Seeds that anybody may see, by what their rows and the run's identity say; both must."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """One classifier with its locator, as its label folder describes it."""
+
+    folder: str
+    name: str
+    categories: Mapping[str, Sequence[str]]
+    identity: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """Tables and facts of one run. `rounds` is without captions; `shown` tells whether single seeds may be shown."""
+
+    store: Store
+    experiment: Experiment
+    manifest: Mapping[str, Any]
+    seeds: pd.DataFrame
+    rounds: pd.DataFrame
+    drift: pd.DataFrame
+    distances: pd.DataFrame
+    tests: pd.DataFrame
+    coverage: pd.DataFrame
+    planted: pd.DataFrame
+    instruments: Sequence[Instrument]
+    provenance: Sequence[Mapping[str, Any]]
+    open_seeds: bool
+
+    @property
+    def shown(self) -> bool:
+        return self.open_seeds or self.experiment.show_seeds
+
+    @property
+    def level(self) -> float:
+        return self.experiment.level
+
+    @property
+    def concept_kind(self) -> str:
+        kinds = self.seeds["concept_kind"] if "concept_kind" in self.seeds else pd.Series(dtype=str)
+        return str(kinds.iloc[0]) if len(kinds) else "concept"
+
+    def categories(self, attribute: str) -> list[str]:
+        """All categories of an attribute, in the order its instruments declare."""
+        declared = [name for each in self.instruments for name in each.categories.get(attribute, ())]
+        found = self.drift.loc[self.drift["attribute"] == attribute, "category"].astype(str)
+        return list(dict.fromkeys([*declared, *found]))
+
+    @property
+    def attributes(self) -> list[str]:
+        """Every attribute that was read, in the order declared."""
+        declared = [attribute for each in self.instruments for attribute in each.categories]
+        return list(dict.fromkeys([*declared, *self.drift["attribute"].astype(str)]))
+
+    @property
+    def classifiers(self) -> list[str]:
+        return list(dict.fromkeys([*(each.name for each in self.instruments), *self.drift["classifier"].astype(str)]))
+
+
+def collect(experiment: Experiment, store: Store) -> Material:
+    """Reads everything a page needs except captions and pictures."""
+    manifest = store.manifest()
+    seeds = store.seeds()
+    rounds = store.rounds(PLAYED)
+    inside = (rounds["round"] <= experiment.rounds) & (rounds["replicate"] < experiment.replicates)
+    return Material(
+        store=store,
+        experiment=experiment,
+        manifest=manifest,
+        seeds=seeds,
+        rounds=rounds[inside].reset_index(drop=True),
+        **{name: _table(store, name) for name in COLUMNS},
+        instruments=list(_instruments(experiment, store)),
+        provenance=store.provenance(),
+        open_seeds=_open(manifest, seeds),
+    )
+
+
+def state(experiment: Experiment, store: Store) -> str:
+    """A digest that changes when a page made now would differ: content of the analysis, size and time of the rest."""
+    whole = hashlib.sha256(repr((experiment.filmstrips, experiment.show_seeds, experiment.level, experiment.rounds,
+                                 experiment.replicates, experiment.classifiers)).encode())  # fmt: skip
+    for path in sorted((store.folder / "analysis").glob("*.parquet")):
+        whole.update(f"{path.name}:{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    for path in [*_read_files(store.folder), *_own_files()]:
+        found = path.stat()
+        whole.update(f"{path.name}:{found.st_size}:{found.st_mtime_ns}\n".encode())
+    return whole.hexdigest()
+
+
+def _read_files(folder: Path) -> Iterator[Path]:
+    for pattern in ("manifest.json", "seeds.parquet", "rounds/part-*.parquet", "labels/*/*"):
+        yield from sorted(folder.glob(pattern))
+
+
+def _own_files() -> list[Path]:
+    """The code and the template of the page: after an upgrade the page is made anew."""
+    own = Path(str(importlib.resources.files("driftloop.report")))
+    return sorted(path for path in own.iterdir() if path.is_file())
+
+
+def _table(store: Store, name: str) -> pd.DataFrame:
+    if not (store.folder / "analysis" / f"{name}.parquet").exists():
+        return pd.DataFrame({column: pd.Series(dtype=object) for column in COLUMNS[name]})
+    return store.read_table(f"analysis/{name}.parquet")
+
+
+def _instruments(experiment: Experiment, store: Store) -> Iterator[Instrument]:
+    """The instruments asked for that have read anything."""
+    for folder, option, _ in experiment.instruments():
+        told = store.read_json(f"{folder}/classifier.json") if folder.startswith("labels/") else {}
+        if told:
+            identity = {key: told[key] for key in ("classifier", "locator") if key in told}
+            yield Instrument(folder, option.name, told.get("categories", {}), identity)
+
+
+def _open(manifest: Mapping[str, Any], seeds: pd.DataFrame) -> bool:
+    """Both the seeds and the identity say that nothing here is licensed; in doubt it is."""
+    target = str(manifest["identity"].get("dataset", {}).get("_target_", ""))
+    named = set(seeds["dataset"]) if "dataset" in seeds else set()
+    return target.startswith(OPEN_TARGETS) and bool(named) and named <= OPEN_SETS
