@@ -1,4 +1,4 @@
-"""Prints the figures of a benchmark and keeps them in results/reference/, with the command, the date and the machine."""
+"""Prints the figures of a benchmark and keeps them in results/reference/, with command, date and machine."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Seconds and peak memory of `analyse_tables` on made-up readings of the size of a large study.
 
-    python scripts/bench/analysis.py              # 20,000 seeds x 5 rounds x 5 replicates x 2 attributes: 1 M readings
-    python scripts/bench/analysis.py --scale 0.1  # a tenth of the seeds
+python scripts/bench/analysis.py              # 20,000 seeds x 5 rounds x 5 replicates x 2 attributes: 1 M readings
+python scripts/bench/analysis.py --scale 0.1  # a tenth of the seeds
 """
 
 from __future__ import annotations

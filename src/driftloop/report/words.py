@@ -112,7 +112,7 @@ def readable(text: str, most: int = 400) -> str:
 
 def without_paths(text: str) -> str:
     """Absolute paths shortened to their last part: a page travels further than the machine it was made on."""
-    return ABSOLUTE.sub(lambda match: f"…/{re.split(r'[/\\]', match[0].rstrip('/\\'))[-1]}", text)
+    return ABSOLUTE.sub(lambda match: "…/" + re.split(r"[/\\]", match[0].rstrip("/\\"))[-1], text)
 
 
 # Sentences -----------------------------------------------------------------------------------------------------------

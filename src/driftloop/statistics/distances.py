@@ -38,12 +38,12 @@ def _relative_entropy(p: Floats, q: Floats) -> Floats:
 
 def jensen_shannon_root(p: Floats, q: Floats) -> Floats:
     """Root of the divergence in bits: a metric, between 0 and 1 (Endres and Schindelin 2003)."""
-    return np.sqrt(jensen_shannon(p, q))
+    return np.asarray(np.sqrt(jensen_shannon(p, q)))
 
 
 def hellinger(p: Floats, q: Floats) -> Floats:
     """Root of half the summed squared difference of the roots; a metric, between 0 and 1."""
-    return np.sqrt(((np.sqrt(p) - np.sqrt(q)) ** 2).sum(axis=-1) / 2)
+    return np.asarray(np.sqrt(((np.sqrt(p) - np.sqrt(q)) ** 2).sum(axis=-1) / 2))
 
 
 def wasserstein_groups(p: Floats, q: Floats) -> Floats:
@@ -62,27 +62,29 @@ def null_distances(distance: Distance, baseline: Floats, later: Floats, swapped:
     swapping (`resampling.swapped_sums`). A swap leaves the mean of the two compositions alone, so both follow.
 
     Swapping tests exchangeability, and equal margins is less. For pairs the two agree in the limit: the summed squares
-    of the differences, and so the variance of a swapped mean, are the same after every swap, so each draw is studentised
-    already (Janssen 1999; Konietschke and Pauly 2014, Stat. Comput. 24:283).
+    of the differences, and so the variance of a swapped mean, are the same after every swap, so each draw is
+    studentised already (Janssen 1999; Konietschke and Pauly 2014, Stat. Comput. 24:283).
     """
     middle = (baseline + later) / 2
     return distance(np.clip(middle - swapped / 2, 0.0, 1.0), np.clip(middle + swapped / 2, 0.0, 1.0))
 
 
-def distance_limits(distance: Distance, pairs: Floats, resampled: Floats, null: Floats, group: Group, level: float) -> Limits:
+def distance_limits(
+    distance: Distance, pairs: Floats, resampled: Floats, null: Floats, *, group: Group, level: float
+) -> Limits:
     """Interval of a distance, [0, its largest value] at the widest.
 
     `pairs` [n, m, 2K] are the readings of each seed at the baseline and later, `resampled` [resamples, m, 2K] their
     bootstrapped means, `null` [resamples, m] as from `null_distances`. Jensen-Shannon, no metric, has its root's squared.
 
     A distance has a corner at 0, where the bootstrap is inconsistent (Andrews 2000): a percentile interval never holds
-    0. Away from 0 the level-quantile of |resampled - observed| is right. Near 0 the distance is itself noise of the size
-    the null shows, and by the triangle inequality observed and true distance differ by no more. The larger of the two is
-    the half-width here: right in both places, conservative between. Where less than `RARE` seeds' worth moved, the
-    interval is widened to what that movement could amount to (`moved_limit`).
+    0. Away from 0 the level-quantile of |resampled - observed| is right. Near 0 the distance is itself noise of the
+    size the null shows, and by the triangle inequality observed and true distance differ by no more. The larger of the
+    two is the half-width here: right in both places, conservative between. Where less than `RARE` seeds' worth moved,
+    the interval is widened to what that movement could amount to (`moved_limit`).
     """
     if distance is jensen_shannon:
-        low, high = distance_limits(jensen_shannon_root, pairs, resampled, np.sqrt(null), group, level)
+        low, high = distance_limits(jensen_shannon_root, pairs, resampled, np.sqrt(null), group=group, level=level)
         return low**2, high**2
     k = pairs.shape[-1] // 2
     means = moments(pairs.reshape(len(pairs), -1), group).mean.reshape(pairs.shape[1:])

@@ -28,8 +28,8 @@ def share_limits(share: Moments, level: float = 0.95) -> Limits:
     Each limit is a quantile of the beta distribution that has the mean and variance of the data with one more event at
     that end of the scale, of the largest weight any unit has. So what might have been drawn and was not is allowed for,
     and the width is never 0. For 0/1 values weighted alike this is Clopper-Pearson; for weighted events near 0, the
-    gamma interval of Fay and Feuer (1997, Stat. Med. 16:791) carried over to a bounded share; effective sample size and its t
-    correction are Korn and Graubard's (1998, Survey Methodology 24:193).
+    gamma interval of Fay and Feuer (1997, Stat. Med. 16:791) carried over to a bounded share; the effective sample size
+    and its t correction are Korn and Graubard's (1998, Survey Methodology 24:193).
     """
     return _share_limits(share, (1 - level) / 2)
 
@@ -53,8 +53,8 @@ def _event_size(mean: Floats, share: Moments) -> Floats:
     """How much of a whole unit an unseen event is worth: 1 for 0/1 values, down to 1/replicates for fractions.
 
     The variance over units as a part of the largest it could be at this mean, with `WHOLE_EVENTS` whole events added to
-    both: until many events have been seen the next may be a whole seed. Five of them, because with one the interval for
-    100 seeds of ten replicates, a few of which were wholly of a rare category, covered .90 (scripts/check_intervals.py).
+    both: until many events have been seen the next may be a whole seed. Five of them, because with one the interval
+    for 100 seeds of ten replicates, few of them wholly of a rare category, covered .90 (scripts/check_intervals.py).
     """
     with np.errstate(invalid="ignore"):
         size = share.variance / share.step + WHOLE_EVENTS * share.step

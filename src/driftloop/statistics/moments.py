@@ -59,7 +59,7 @@ def moments(values: Floats, group: Group) -> Moments:
     weight = seed_weights(present, group)
     mean = (weight * filled).sum(axis=0)
     plain = group.n_strata == 1 and not group.clustered
-    whole: Bools = np.isin(np.abs(filled), (0.0, 1.0)).all(axis=0) & plain
+    whole = np.asarray(np.isin(np.abs(filled), (0.0, 1.0)).all(axis=0)) & plain
     residual = weight * _residuals(filled, present, sizes, whole, group)
     units, variance, step = _over_units(residual, weight, present, group)
     lone = (sizes == 1).sum(axis=0) / group.n_strata**2 * np.abs(mean) * (1 - np.abs(mean))

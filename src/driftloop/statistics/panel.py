@@ -59,7 +59,7 @@ class Group:
 
 
 def group(name: str, members: Ints, strata: Ints | None = None, cohorts: Ints | None = None) -> Group:
-    """A group of at least one panel row; `strata` and `cohorts` [n] are any codes of the members, None = there are none."""
+    """A group of at least one panel row; `strata` and `cohorts` [n] are any codes of the members, None = none."""
     if members.size == 0:
         raise ValueError(f"group {name} has no member")
     alone = np.arange(members.size)

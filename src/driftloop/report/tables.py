@@ -1,0 +1,241 @@
+"""Selections from the tables of a run, ready to be drawn or printed. Everything that is computed for a page is computed here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from driftloop.core.records import PlayStatus
+from driftloop.report.material import Material
+from driftloop.report.words import Apart, Change, Tested
+
+ALL, ALIKE = "all", "all_standardised"
+LEAST = 5  # seeds a cell of one concept must rest on to be told
+NAME = ["concept", "attribute", "category", "classifier"]
+SHARE = ["share", "share_low", "share_high"]
+SHIFT = ["shift", "shift_low", "shift_high", "p_value", "p_adjusted"]
+BAND = ["panel", "series", "round", "value", "low", "high", "role"]
+"""A frame to draw: role data (line with band), context (thin grey), planted (dashed), null (grey band and its mean)."""
+
+PLAY_STATUSES: tuple[str, ...] = PlayStatus.__args__  # type: ignore[attr-defined]
+
+
+# Drift ---------------------------------------------------------------------------------------------------------------
+
+
+def raw(drift: pd.DataFrame) -> pd.DataFrame:
+    """The headline method: the same instrument at both ends, nothing adjusted."""
+    return drift[drift["method"] == "raw"]
+
+
+def told(drift: pd.DataFrame) -> pd.DataFrame:
+    """`drift` with small cells of single concepts emptied: a share needs LEAST seeds, a shift LEAST pairs."""
+    known = drift.copy()
+    single = ~known["concept"].isin([ALL, ALIKE])
+    known.loc[single & (known["n_seeds"] < LEAST), SHARE] = float("nan")
+    known.loc[single & (known["n_pairs"] < LEAST), SHIFT] = float("nan")
+    return known
+
+
+def small_concepts(drift: pd.DataFrame) -> list[str]:
+    """Concepts of which some round is not told by some instrument."""
+    small = drift[~drift["concept"].isin([ALL, ALIKE]) & (drift[["n_seeds", "n_pairs"]].min(axis=1) < LEAST)]
+    return sorted(map(str, small["concept"].unique()))
+
+
+def told_concepts(drift: pd.DataFrame) -> list[str]:
+    """Concepts with something to tell, by name."""
+    single = drift[~drift["concept"].isin([ALL, ALIKE]) & drift["share"].notna()]
+    return sorted(map(str, single["concept"].unique()))
+
+
+def ends(drift: pd.DataFrame) -> pd.DataFrame:
+    """Every category at the last round, with `first` and `n_first` of its baseline round; empty without a later round."""
+    if drift.empty:
+        return drift.assign(first=[], n_first=[])
+    last = drift[(drift["round"] == drift["round"].max()) & (drift["round"] > drift["baseline_round"])]
+    first = drift.loc[drift["round"] == drift["baseline_round"], [*NAME, "share", "n_seeds"]]
+    return last.merge(first.rename(columns={"share": "first", "n_seeds": "n_first"}), on=NAME, how="left", validate="1:1")
+
+
+def change(row: pd.Series[Any]) -> Change:
+    """A row of `ends` as the words want it."""
+    return Change(
+        attribute=str(row["attribute"]),
+        category=str(row["category"]),
+        baseline_round=int(row["baseline_round"]),
+        round=int(row["round"]),
+        first=float(row["first"]),
+        last=float(row["share"]),
+        shift=float(row["shift"]),
+        low=float(row["shift_low"]),
+        high=float(row["shift_high"]),
+        n_first=_whole(row["n_first"]),
+        n_last=_whole(row["n_seeds"]),
+        n_pairs=_whole(row["n_pairs"]),
+    )
+
+
+def largest(rows: pd.DataFrame) -> pd.Series[Any]:
+    """The row whose category moved most; the first one where none can be told."""
+    moved = rows["shift"].astype(float).abs()
+    return rows.iloc[0] if moved.isna().all() else rows.loc[moved.idxmax()]
+
+
+def tested(tests: pd.DataFrame, attribute: str, classifier: str) -> Tested | None:
+    """The omnibus test over all seeds at the last round."""
+    row = _at_end(tests, attribute, classifier)
+    if row is None:
+        return None
+    return Tested(name=str(row["test"]), p_value=float(row["p_value"]), p_adjusted=float(row["p_adjusted"]), family=str(row["family"]))
+
+
+def apart(distances: pd.DataFrame, attribute: str, classifier: str) -> Apart | None:
+    """Total variation over all seeds at the last round."""
+    row = _at_end(distances[distances["distance"] == "total_variation"], attribute, classifier)
+    return None if row is None else Apart(**{name: float(row[name]) for name in ("value", "low", "high", "null_low", "null_high")})
+
+
+def _at_end(table: pd.DataFrame, attribute: str, classifier: str) -> pd.Series[Any] | None:
+    rows = table[(table["concept"] == ALL) & (table["attribute"] == attribute) & (table["classifier"] == classifier)]
+    return None if rows.empty else rows.loc[rows["round"].astype(int).idxmax()]
+
+
+def _whole(n: Any) -> int:
+    return 0 if pd.isna(n) else int(n)
+
+
+# What is planted -----------------------------------------------------------------------------------------------------
+
+
+def planted_of(planted: pd.DataFrame, seeds: pd.DataFrame, concept: str, attribute: str, category: str) -> pd.DataFrame:
+    """round, share of a planted truth; over all seeds it is the mean over concepts weighted by their seeds, unless given."""
+    rows = planted[(planted["attribute"] == attribute) & (planted["category"] == category)]
+    mine = rows[rows["concept"] == concept]
+    if mine.empty and concept == ALL:
+        weight = rows["concept"].map(seeds["concept"].value_counts()).fillna(0) if len(rows) else rows["share"]
+        parts = pd.DataFrame({"round": rows["round"], "weight": weight, "share": rows["share"] * weight})
+        sums = parts[parts["weight"] > 0].groupby("round", as_index=False)[["weight", "share"]].sum()
+        return sums.assign(share=sums["share"] / sums["weight"])[["round", "share"]]
+    return mine[["round", "share"]].sort_values("round")
+
+
+# Frames to draw ------------------------------------------------------------------------------------------------------
+
+
+def curve(rows: pd.DataFrame, panel: str, series: str, role: str = "data") -> pd.DataFrame:
+    """Shares by round as one line of a frame to draw."""
+    line = rows.sort_values("round").rename(columns={"share": "value", "share_low": "low", "share_high": "high"})
+    return line.assign(panel=panel, series=series, role=role).reindex(columns=BAND)
+
+
+def stacked(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    full = [frame for frame in frames if len(frame)]
+    return pd.concat(full, ignore_index=True) if full else pd.DataFrame(columns=BAND)
+
+
+def attribute_curves(material: Material, attribute: str, shown: Sequence[str]) -> pd.DataFrame:
+    """One panel per classifier and category of `shown`, over all seeds, with what is planted."""
+    drift = raw(material.drift)
+    drift = drift[(drift["attribute"] == attribute) & (drift["concept"] == ALL)]
+    frames = []
+    for classifier in material.classifiers:
+        for category in shown:
+            panel = panel_name(material, classifier, category if len(shown) > 1 else "")
+            rows = drift[(drift["classifier"] == classifier) & (drift["category"] == category)]
+            truth = planted_of(material.planted, material.seeds, ALL, attribute, category)
+            frames += [curve(rows, panel, category), curve(truth[truth["round"].isin(rows["round"])], panel, category, "planted")]
+    return stacked(frames)
+
+
+def concept_curves(material: Material, drift: pd.DataFrame, classifier: str, attribute: str, category: str) -> pd.DataFrame:
+    """One panel per concept of one category, with the curve of all seeds behind it."""
+    rows = drift[(drift["classifier"] == classifier) & (drift["attribute"] == attribute) & (drift["category"] == category)]
+    whole, frames = rows[rows["concept"] == ALL], []
+    for concept in told_concepts(rows):
+        mine = rows[rows["concept"] == concept]
+        truth = planted_of(material.planted, material.seeds, concept, attribute, category)
+        frames += [
+            curve(whole, concept, "all seeds", "context"),
+            curve(mine, concept, category),
+            curve(truth[truth["round"].isin(mine["round"])], concept, category, "planted"),
+        ]
+    return stacked(frames)
+
+
+def concept_stacks(drift: pd.DataFrame, classifier: str, attribute: str, categories: Sequence[str]) -> pd.DataFrame:
+    """panel (concept), series (category), round, value of every concept that can be told; categories in their order."""
+    rows = drift[(drift["classifier"] == classifier) & (drift["attribute"] == attribute) & drift["share"].notna()]
+    frames = [
+        curve(rows[(rows["concept"] == concept) & (rows["category"] == category)], concept, category)
+        for concept in told_concepts(rows)
+        for category in categories
+    ]
+    return stacked(frames)
+
+
+def shift_rows(material: Material) -> pd.DataFrame:
+    """group, label, value, low, high: every category at the last round over all seeds, in reading order."""
+    last = ends(raw(material.drift))
+    last = last[(last["concept"] == ALL) & last["shift"].notna()]
+    frames = []
+    for attribute in material.attributes:
+        for classifier in material.classifiers:
+            rows = last[(last["attribute"] == attribute) & (last["classifier"] == classifier)]
+            rows = rows.set_index("category").reindex(material.categories(attribute)).dropna(subset=["shift"]).reset_index()
+            group = panel_name(material, classifier, f"perceived {attribute}")
+            frames.append(rows.assign(group=group, label=rows["category"], value=rows["shift"], low=rows["shift_low"], high=rows["shift_high"]))
+    return stacked(frames).reindex(columns=["group", "label", "value", "low", "high"])
+
+
+def distance_rows(material: Material, classifier: str, attribute: str, names: dict[str, str]) -> pd.DataFrame:
+    """One panel per distance in `names` (name -> what a reader calls it), with its null band."""
+    table = material.distances
+    table = table[(table["concept"] == ALL) & (table["classifier"] == classifier) & (table["attribute"] == attribute)]
+    frames = []
+    for name, title in names.items():
+        rows = table[table["distance"] == name].sort_values("round").assign(panel=title, series=title)
+        null = rows.drop(columns=["value", "low", "high"]).rename(columns={"null_mean": "value", "null_low": "low", "null_high": "high"})
+        frames += [null.assign(role="null").reindex(columns=BAND), rows.assign(role="data").reindex(columns=BAND)]
+    return stacked(frames)
+
+
+def panel_name(material: Material, classifier: str, name: str) -> str:
+    """A panel names its classifier only where there are several."""
+    if len(material.classifiers) < 2:
+        return name
+    return f"{name} · {classifier}" if name else classifier
+
+
+# Counts --------------------------------------------------------------------------------------------------------------
+
+
+def played(rounds: pd.DataFrame) -> pd.DataFrame:
+    """Per round: chains by status, captions cut or echoed, prompts cut, items that took more than one attempt."""
+    table = pd.crosstab(rounds["round"], rounds["status"]).reindex(columns=list(PLAY_STATUSES), fill_value=0)
+    flags = rounds.groupby("round")[["caption_truncated", "caption_echo", "prompt_truncated"]].sum()
+    again = (rounds["attempts"] > 1).groupby(rounds["round"]).sum().rename("retried")
+    tokens = rounds.loc[rounds["caption_tokens"] > 0].groupby("round")["caption_tokens"].mean().rename("tokens")
+    chains = rounds.groupby("round").size().rename("chains")
+    return pd.concat([chains, table, flags.astype(int), again, tokens], axis=1).reset_index()
+
+
+def failures(rounds: pd.DataFrame) -> pd.DataFrame:
+    """One example of every status that is a failure of its own, with how many there are."""
+    failed = rounds[~rounds["status"].isin(["ok", "parent_failed"])]
+    counts = failed["status"].value_counts()
+    return failed.drop_duplicates("status").assign(n=lambda rows: rows["status"].map(counts)).reset_index(drop=True)
+
+
+def covered(coverage: pd.DataFrame) -> pd.DataFrame:
+    """Per classifier, attribute and round over all seeds: readings expected, and what became of them."""
+    rows = coverage[coverage["concept"] == ALL]
+    return rows.drop_duplicates(["classifier", "attribute", "round"]).sort_values(["classifier", "attribute", "round"])
+
+
+def bounds(coverage: pd.DataFrame) -> pd.DataFrame:
+    """Worst-case bounds of every share over all seeds at the last round, where something was not read."""
+    rows = coverage[(coverage["concept"] == ALL) & (coverage["round"] == coverage["round"].max())]
+    return rows[rows["coverage"].astype(float) < 1]
