@@ -40,7 +40,7 @@ def play(config: DictConfig) -> None:
     asked = experiment(plain(config), given.runtime.choices, OmegaConf.to_yaml(config, resolve=True))
     if config.plan:
         return plan(asked)
-    return run(asked, terminal.watch(), command=["driftloop", *given.overrides.task])
+    return run(asked, terminal.watch(), command=["driftloop", *sys.argv[1:]], overrides=list(given.overrides.task))
 
 
 def plain(config: DictConfig) -> dict[str, Any]:

@@ -27,12 +27,12 @@ log = logging.getLogger("driftloop")
 RECORDED = ("torch", "diffusers", "transformers", "numpy", "pillow", "pyarrow", "driftloop")
 
 
-def run(experiment: Experiment, watch: Watch, command: Sequence[str]) -> None:
+def run(experiment: Experiment, watch: Watch, command: Sequence[str], overrides: Sequence[str] = ()) -> None:
     """Plays the stages that were asked for. Every plug-in is built, cheaply, before the first of them starts."""
     build_all(experiment)
     store = experiment.store()
     store.claim(experiment.identity, experiment.names, experiment.config)
-    with recorded(store, experiment, command) as record, listening(watch):
+    with recorded(store, experiment, command, overrides) as record, listening(watch):
         try:
             stages(experiment, store, watch, record)
         finally:
@@ -65,11 +65,14 @@ def stages(experiment: Experiment, store: Store, watch: Watch, record: dict[str,
 
 
 @contextmanager
-def recorded(store: Store, experiment: Experiment, command: Sequence[str]) -> Iterator[dict[str, Any]]:
+def recorded(
+    store: Store, experiment: Experiment, command: Sequence[str], overrides: Sequence[str]
+) -> Iterator[dict[str, Any]]:
     """Writes provenance/<time>.json at the start and at the end, and a run.log."""
     started = datetime.now(UTC)
     name = f"provenance/{started:%Y%m%dT%H%M%S%f}-{os.getpid()}.json"
-    record = {"command": list(command), "experiment": experiment.name, "start": started, **surroundings()}
+    said = {"command": list(command), "overrides": list(overrides)}
+    record = {**said, "experiment": experiment.name, "start": started, **surroundings()}
     record["extent"] = {"rounds": experiment.rounds, "replicates": experiment.replicates, "limit": experiment.limit}
     _warn_of_other_code(store, record)
     store.write_json(name, record)

@@ -3,6 +3,8 @@
 Each fixture is the folder that `save_pretrained` wrote, once per session.
 """
 
+# ruff: noqa: C408 (settings written as the keyword arguments they become)
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -16,7 +18,7 @@ from PIL import Image
 WORDS = (
     "a the of and in on with photo picture woman man girl boy person child old young sad happy angry neutral running "
     "reading cooking eating sitting book dog hat red blue green describe image this what is who user assistant one two"
-).split()
+).split()  # noqa: SIM905 (as a list it would fill a page)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -109,11 +111,11 @@ def _bert_tokenizer() -> Any:
 # Generators ----------------------------------------------------------------------------------------------------------
 
 
-def _autoencoder() -> Any:
+def _autoencoder(**options: Any) -> Any:
     from diffusers import AutoencoderKL
 
     blocks = dict(down_block_types=["DownEncoderBlock2D"] * 2, up_block_types=["UpDecoderBlock2D"] * 2)
-    return AutoencoderKL(block_out_channels=[16, 16], latent_channels=4, norm_num_groups=4, **blocks)
+    return AutoencoderKL(block_out_channels=[16, 16], latent_channels=4, norm_num_groups=4, **blocks, **options)
 
 
 @pytest.fixture(scope="session")
@@ -164,6 +166,36 @@ def pixart(tmp_path_factory: pytest.TempPathFactory) -> Path:
         scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
     )
     return _saved(pipe, tmp_path_factory, "pixart")
+
+
+@pytest.fixture(scope="session")
+def sd3(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stable Diffusion 3: two CLIP encoders that see 77 tokens, a T5 that sees more."""
+    from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline
+    from transformers import CLIPTextConfig, CLIPTextModelWithProjection, T5Config, T5EncoderModel
+
+    clip, t5 = _clip_tokenizer(), _t5_tokenizer()
+    text = CLIPTextConfig(
+        vocab_size=len(clip), hidden_size=32, intermediate_size=37, num_hidden_layers=2, num_attention_heads=4,
+        projection_dim=32, hidden_act="gelu", eos_token_id=clip.eos_token_id, bos_token_id=clip.bos_token_id,
+    )  # fmt: skip
+    long = T5Config(vocab_size=len(t5), d_model=32, d_kv=8, d_ff=37, num_layers=2, num_heads=4)
+    transformer = dict(
+        sample_size=16, patch_size=1, in_channels=4, out_channels=4, num_layers=2, attention_head_dim=8,
+        num_attention_heads=4, caption_projection_dim=32, joint_attention_dim=32, pooled_projection_dim=64,
+    )  # fmt: skip
+    pipe = StableDiffusion3Pipeline(
+        vae=seeded(lambda: _autoencoder(shift_factor=0.06, scaling_factor=1.5)),
+        text_encoder=seeded(lambda: CLIPTextModelWithProjection(text)),
+        text_encoder_2=seeded(lambda: CLIPTextModelWithProjection(text)),
+        text_encoder_3=seeded(lambda: T5EncoderModel(long)),
+        tokenizer=clip,
+        tokenizer_2=clip,
+        tokenizer_3=t5,
+        transformer=widened(seeded(lambda: SD3Transformer2DModel(**transformer)), 3.0),
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+    )
+    return _saved(pipe, tmp_path_factory, "sd3")
 
 
 # Captioners ----------------------------------------------------------------------------------------------------------

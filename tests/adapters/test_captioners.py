@@ -103,9 +103,7 @@ def test_sampling_follows_the_seed(build: Build, pictures: list[Image]) -> None:
 
 
 @pytest.mark.parametrize(("temperature", "top_p"), [(1.0, 1.0), (0.5, 1.0), (1.0, 0.8)])
-def test_drawn_frequencies_are_the_models_probabilities(
-    temperature: float, top_p: float, untouched_global_rng: None
-) -> None:
+def test_drawn_frequencies_are_the_models_probabilities(temperature: float, top_p: float, untouched_global_rng: None) -> None:
     import torch
 
     logits = torch.tensor([1.5, 0.2, -0.4, 0.9, -3.0])
@@ -152,9 +150,7 @@ def test_a_checkpoints_own_sampling_is_not_used(
     assert texts(captioner, pictures) == texts(build("llava"), pictures)
 
 
-def test_padding_is_on_the_left_whatever_was_saved(
-    llava: Path, tmp_path: Path, build: Build, mixed: list[Image]
-) -> None:
+def test_padding_is_on_the_left_whatever_was_saved(llava: Path, tmp_path: Path, build: Build, mixed: list[Image]) -> None:
     folder = shutil.copytree(llava, tmp_path / "model")
     path = folder / "tokenizer_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "padding_side": "right"}))

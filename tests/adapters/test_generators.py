@@ -16,6 +16,7 @@ from driftloop.generators.diffusion import DiffusersGenerator
 SEEDS = [7 + 2**61 * (index % 3) + index for index in range(16)]
 CALLS: dict[str, dict[str, Any]] = {
     "stable_diffusion": {},
+    "sd3": {},
     "pixart": {"use_resolution_binning": False, "clean_caption": False},
 }
 Build = Callable[..., DiffusersGenerator]
@@ -44,7 +45,7 @@ def pixels(generator: DiffusersGenerator, captions: Sequence[str], seeds: Sequen
 
 
 def test_equals_the_library_called_directly(
-    family: str, build: Build, captions: list[str], request: pytest.FixtureRequest, untouched_global_rng: None
+    family: str, build: Build, captions: list[str], request: pytest.FixtureRequest
 ) -> None:
     import torch
     from diffusers import AutoPipelineForText2Image
@@ -60,17 +61,18 @@ def test_equals_the_library_called_directly(
         assert np.abs(np.asarray(alone).astype(int) - image).max() <= 1
 
 
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
 def test_batch_size_and_order_change_no_bit(
-    family: str, build: Build, captions: list[str], untouched_global_rng: None
+    family: str, guidance: float, build: Build, captions: list[str], untouched_global_rng: None
 ) -> None:
-    generator = build(family)
+    generator = build(family, guidance=guidance)
     whole = pixels(generator, captions, SEEDS)
     shuffled = np.random.default_rng(0).permutation(16)
     backwards = pixels(generator, [captions[index] for index in shuffled], [SEEDS[index] for index in shuffled])
     assert np.array_equal(backwards, whole[shuffled])
-    for size in (1, 5):
-        parts = [pixels(generator, captions[at : at + size], SEEDS[at : at + size]) for at in range(0, 16, size)]
-        assert np.array_equal(np.concatenate(parts), whole)
+    for rows in (slice(3, 4), slice(2, 7)):
+        assert np.array_equal(pixels(generator, captions[rows], SEEDS[rows]), whole[rows])
+    assert np.array_equal(pixels(generator, captions * 2, SEEDS * 2), np.concatenate([whole, whole]))
 
 
 def test_caption_seed_and_guidance_matter(family: str, build: Build, captions: list[str]) -> None:
@@ -94,6 +96,11 @@ def test_a_prompt_longer_than_the_text_encoder_is_marked(build: Build) -> None:
     fits, cut = "a " * 75, "a " * 76  # the limit is 77 with both special tokens; every letter is a token here
     pictures = build("stable_diffusion").generate([fits, cut, "a dog"], [1, 2, 3])
     assert [picture.prompt_truncated for picture in pictures] == [False, True, False]
+
+
+def test_a_prompt_that_one_of_several_text_encoders_cuts_is_marked(build: Build) -> None:
+    pictures = build("sd3").generate(["a " * 75, "a " * 76], [1, 2])  # the T5 encoder sees 256
+    assert [picture.prompt_truncated for picture in pictures] == [False, True]
 
 
 def test_max_sequence_length_is_the_limit_where_the_pipeline_has_one(build: Build) -> None:
@@ -132,8 +139,9 @@ def test_half_precision_runs(build: Build) -> None:
     assert generator.provenance()["vae_dtype"] == "bfloat16"
 
 
-def test_unload_lets_go_and_the_next_call_loads_again(stable_diffusion: Path) -> None:
-    generator = DiffusersGenerator(model=str(stable_diffusion), steps=2, size=32, device="cpu")
+def test_unload_lets_go_and_the_next_call_loads_again(pixart: Path, untouched_global_rng: None) -> None:
+    extra = CALLS["pixart"]
+    generator = DiffusersGenerator(model=str(pixart), steps=2, size=32, device="cpu", extra=extra)
     first = pixels(generator, ["a dog"], [1])
     generator.unload()
     assert not {"_pipeline", "_arguments"} & set(vars(generator))

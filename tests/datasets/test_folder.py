@@ -61,9 +61,7 @@ def test_other_tables_say_the_same(root: Path, suffix: str) -> None:
 
 
 def test_numbers_of_a_parquet_are_written_plainly(root: Path) -> None:
-    frame = pd.DataFrame(
-        {"image": ["a.jpg", "sub/b.jpg", "c.png"], "concept": [1.0, 2.0, 2.5], "age": [30.0, None, 4.0]}
-    )
+    frame = pd.DataFrame({"image": ["a.jpg", "sub/b.jpg", "c.png"], "concept": [1.0, 2.0, 2.5], "age": [30.0, None, 4.0]})
     frame.to_parquet(root / "labels.parquet")
     a, c, b = Folder(root, labels="labels.parquet").load()
     assert [seed.concept for seed in (a, b, c)] == ["1", "2", "2.5"]

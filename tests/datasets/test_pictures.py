@@ -67,9 +67,7 @@ def test_a_truncated_jpeg_is_named(tmp_path: Path, jpeg: bytes) -> None:
         picture(written(tmp_path / "cut.jpg", jpeg[: len(jpeg) // 2]))
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"no image", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"%!PS-Adobe-3.0 EPSF-3.0\n"]
-)
+@pytest.mark.parametrize("data", [b"", b"no image", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"%!PS-Adobe-3.0 EPSF-3.0\n"])
 def test_an_unreadable_picture_is_named(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(DataError, match=r"cannot read the picture bad\.jpg"):
         picture(written(tmp_path / "bad.jpg", data))

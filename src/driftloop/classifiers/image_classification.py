@@ -30,6 +30,7 @@ class TransformersClassifier:
     `models` maps an attribute to {model, revision (optional), labels}, and `labels` maps **every** label of the
     checkpoint to a category: their order there is the declared order, and labels that share a category add up.
     A reading whose best probability is below `threshold` (one number, or one per attribute) is `low_confidence`.
+    Rows are padded to a multiple of `pad_to` (why 16: see DiffusersGenerator).
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class TransformersClassifier:
         threshold: float | Mapping[str, float] | None = None,
         dtype: str = "float32",
         device: str = "auto",
-        pad_to: int = 8,
+        pad_to: int = 16,
         batch_size: int = 32,
         remote_code: bool = False,
     ) -> None:

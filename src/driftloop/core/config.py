@@ -18,7 +18,7 @@ ALLOWED = ("driftloop",)
 
 # Settings that change how fast or where, never what: they are in no identity. A data set's place is among them (its
 # content is in the fingerprint), and so is a model folder's (its weights are hashed).
-MEANS = frozenset({"batch_size", "device", "root", "workers"})
+MEANS = frozenset({"batch_size", "device", "file", "root", "workers"})
 
 
 @dataclass(frozen=True)

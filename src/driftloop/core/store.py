@@ -116,7 +116,7 @@ class Store:
     ) -> pa.Table:
         """Rows of rounds/, labels/<folder>/ …, of some columns and chains; `kind` is part, or _pending for pictures not
         yet described."""
-        where = None if chains is None else pc.field("chain").isin(list(chains))
+        where = None if chains is None else pc.field("chain").isin(pa.array(chains, pa.string()))
         schema = schemas.ROUNDS if table == "rounds" else schemas.READINGS
         for _ in range(5):
             files = [str(path) for path in sorted((self.folder / table).glob(f"{kind}-*.parquet"))]
@@ -142,9 +142,14 @@ class Store:
     def history(self, chains: Iterable[str], *, again: bool = False) -> list[dict[str, Any]]:
         """The rows of some chains by round, as far as the next round needs them; `again` as in `last_rounds`."""
         columns = ["chain", "round", "status", "caption", "image_sha256"]
-        rows = _once(self.rows("rounds", columns, chains).to_pandas(), ["chain", "round"]).sort_values("round")
-        rows = _until_failure(rows) if again else rows
-        return [{str(key): value for key, value in row.items()} for row in rows.to_dict("records")]
+        rows = {(row["chain"], row["round"]): row for row in self.rows("rounds", columns, chains).to_pylist()}
+        failed, kept = set[str](), []
+        for row in sorted(rows.values(), key=lambda row: row["round"]):
+            if again and row["status"] != "ok":
+                failed.add(row["chain"])
+            if row["chain"] not in failed:
+                kept.append(row)
+        return kept
 
     def readings(self, folder: str) -> pd.DataFrame:
         """The readings in labels/<…> or concepts/<…>, one row a (chain, round, attribute)."""

@@ -283,9 +283,7 @@ def _folder_labels(members: Iterable[Member], known: Mapping[str, Label]) -> dic
         label = Label(EMOTIONS[int(FOLDER.findall(member.name)[0]) - 1], member.name)
         other = known.get(seed_id) or labels.setdefault(seed_id, label)
         if other.emotion != label.emotion:
-            raise DataError(
-                f"{seed_id} is {label.emotion} by its folder ({label.place}), {other.emotion} by {other.place}"
-            )
+            raise DataError(f"{seed_id} is {label.emotion} by its folder ({label.place}), {other.emotion} by {other.place}")
     return labels
 
 

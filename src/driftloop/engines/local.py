@@ -19,7 +19,7 @@ from driftloop.core.records import Chain
 from driftloop.core.rng import derive
 from driftloop.core.watch import Watch, listening
 from driftloop.stages.intake import intake, seed_of
-from driftloop.stages.measure import measure, unread
+from driftloop.stages.measure import measure, pictures, unread
 from driftloop.stages.play import Play, Players
 
 if TYPE_CHECKING:
@@ -115,9 +115,10 @@ def measure_shard(experiment: Experiment, shard: Shard, watch: Watch) -> None:
     store = experiment.store()
     chains = {chain.key for chain in chains_of(experiment, store, shard)}
     with store.lock("measure", shared=shard.count > 1), store.lock(f"measure-{shard.index}-{shard.count}"):
+        rows = pictures(store, chains, experiment.rounds)
         for folder, option, _ in experiment.instruments():
-            todo = unread(store, folder, chains, experiment.rounds)
-            watch.start(f"measure {option.name}", sum(map(len, todo.values())))
+            todo = unread(store, folder, rows)
+            watch.start(f"measure {option.name}", len(rows), len(rows) - sum(map(len, todo.values())))
             measure(
                 store=store,
                 name=option.name,

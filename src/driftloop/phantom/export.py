@@ -38,7 +38,7 @@ ALIGNED = (100, 100)
 ORIGINAL = (240, 180)
 PERSON = (70, 20, 198, 148)
 """Where the person stands in the original photograph: left, top, right, bottom."""
-LANDMARKS = ((0.40, 0.40), (0.60, 0.40), (0.50, 0.50), (0.42, 0.60), (0.58, 0.60))
+LANDMARKS = ((0.42, 0.45), (0.60, 0.45), (0.51, 0.52), (0.42, 0.61), (0.60, 0.61))
 """Eyes, nose and corners of the mouth, as shares of the person's box; about right for the drawings."""
 AUTO_POINTS = 37
 

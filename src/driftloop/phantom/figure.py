@@ -340,19 +340,19 @@ def _draw_hair_before(canvas: Canvas, person: Person) -> None:
     _HAIRCUTS[person.gender, person.age](canvas, HEADS[person.age], _hair_colour(person), CLOTHES[person.clothes])
 
 
-def _baby_girl(canvas: Canvas, head: Head, hair: Colour, clothes: Colour) -> None:
+def _baby_girl(canvas: Canvas, head: Head, _hair: Colour, _clothes: Colour) -> None:
     y = head.y - head.ry - 1.5
     for side in (-1, 1):
         canvas.polygon("hair", (240, 30, 120), [(32, y + 1), (32 + side * 10, y - 4), (32 + side * 10, y + 6)])
     canvas.ellipse("hair", (150, 0, 70), 32, y + 1, 2.6, 2.6)
 
 
-def _baby_boy(canvas: Canvas, head: Head, hair: Colour, clothes: Colour) -> None:
+def _baby_boy(canvas: Canvas, head: Head, hair: Colour, _clothes: Colour) -> None:
     y = head.y - head.ry
     canvas.arc("hair", hair, (31.5, y + 1, 4.2, 4.4), (150, 420), 2.2)
 
 
-def _girl(canvas: Canvas, head: Head, hair: Colour, clothes: Colour) -> None:
+def _girl(canvas: Canvas, head: Head, hair: Colour, _clothes: Colour) -> None:
     canvas.half("hair", hair, 32, head.y - 5, head.rx + 1, head.ry - 3.4, lower=False)
     for side in (-1, 1):
         canvas.ellipse("hair", (240, 220, 30), 32 + side * 16.6, head.y - 5.5, 3, 3)
@@ -365,38 +365,38 @@ def _boy(canvas: Canvas, head: Head, hair: Colour, clothes: Colour) -> None:
     canvas.line("hair", mixed(clothes, INK, 0.45), [(13, head.y - 7.2), (48, head.y - 7.2)], 2.6)
 
 
-def _woman(canvas: Canvas, head: Head, hair: Colour, clothes: Colour) -> None:
+def _woman(canvas: Canvas, head: Head, hair: Colour, _clothes: Colour) -> None:
     y = head.y - head.ry
     canvas.polygon("hair", hair, [(32, y - 1), (32, y + 3.5), (20, y + 15), (16, y + 22), (15, y + 10), (20, y + 1)])
     canvas.polygon("hair", hair, [(31, y - 1), (33, y + 3.5), (44, y + 14), (48, y + 22), (49, y + 10), (44, y + 1)])
 
 
-def _man(canvas: Canvas, head: Head, hair: Colour, clothes: Colour) -> None:
+def _man(canvas: Canvas, head: Head, hair: Colour, _clothes: Colour) -> None:
     y = head.y - head.ry
     canvas.half("hair", hair, 32, head.y - 7.2, head.rx + 1.6, head.ry - 5.4, lower=False)
     for side in (-1, 1):
         canvas.polygon("hair", hair, [(32 + side * x, y + h) for x, h in ((15.6, 8), (12, 8), (13.2, 15), (15, 15))])
 
 
-def _older_woman(canvas: Canvas, head: Head, hair: Colour, clothes: Colour) -> None:
+def _older_woman(canvas: Canvas, head: Head, hair: Colour, _clothes: Colour) -> None:
     canvas.half("hair", hair, 32, head.y - 7.4, head.rx + 1, head.ry - 6.4, lower=False)
     for side in (-1, 1):
         canvas.ellipse("object", (255, 215, 40), 32 + side * 15.5, head.y + 8, 2, 2)
 
 
-def _older_man(canvas: Canvas, head: Head, hair: Colour, clothes: Colour) -> None:
+def _older_man(canvas: Canvas, head: Head, hair: Colour, _clothes: Colour) -> None:
     for side in (-1, 1):
         canvas.ellipse("hair", hair, 32 + side * 14, head.y - 6.5, 3, 6)
         canvas.ellipse("hair", hair, 32 + side * 8.5, head.y - 13.5, 7, 2.8)
 
 
-def _old_woman(canvas: Canvas, head: Head, hair: Colour, clothes: Colour) -> None:
+def _old_woman(canvas: Canvas, head: Head, hair: Colour, _clothes: Colour) -> None:
     for side in (-1, 1):
         canvas.ellipse("hair", hair, 32 + side * 11, head.y - 11.5, 5.4, 4.4)
         canvas.ellipse("hair", hair, 32 + side * 14.4, head.y - 5, 2.4, 6)
 
 
-def _old_man(canvas: Canvas, head: Head, hair: Colour, clothes: Colour) -> None:
+def _old_man(canvas: Canvas, head: Head, hair: Colour, _clothes: Colour) -> None:
     for side in (-1, 1):
         canvas.ellipse("hair", hair, 32 + side * 14.8, head.y - 2.5, 3.4, 5.5)
         canvas.ellipse("hair", hair, 32 + side * 12.6, head.y + 10, 3.0, 6)

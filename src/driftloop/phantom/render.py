@@ -78,7 +78,8 @@ def read_stamp(image: Image.Image) -> Stamp | None:
     message = found[:-4]
     if found[:2] != _MAGIC.to_bytes(2) or found[-4:] != _checksum(message, pixels):
         return None
-    return Stamp({name: CATEGORIES[name][number] for name, number in zip(CATEGORIES, message[2:], strict=False)}, bool(message[-1]))
+    numbers = zip(CATEGORIES.items(), message[2:], strict=False)
+    return Stamp({name: values[number] for (name, values), number in numbers}, generated=bool(message[-1]))
 
 
 _STAMP_BYTES = 2 + len(_FIELDS) + 4

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 
 from driftloop.core.rng import derive, generator
 
+VERSION = 1
+"""Raised whenever the same seed would draw another person or picture."""
+
 CATEGORIES: dict[str, tuple[str, ...]] = {
     "gender": ("female", "male"),
     "age": ("0-3", "4-19", "20-39", "40-69", "70+"),
@@ -135,6 +138,15 @@ class Prior:
             return uniform(attribute)
         table: Table = getattr(self, attribute)
         return table[named[CONDITION[attribute]]]
+
+    @classmethod
+    def of(cls, given: Prior | Mapping[str, Table] | None) -> Prior:
+        """A prior from what a config says: nothing, or {"gender": {activity: P(female)}, "age": {emotion: row}}."""
+        if isinstance(given, Prior):
+            return given
+        if unknown := set(given or {}) - set(CONDITION):
+            raise ValueError(f"prior must be keyed by {', '.join(CONDITION)}; got {sorted(unknown)}")
+        return cls(**(given or {}))
 
 
 def _filled(given: Mapping[str, float | Sequence[float]], default: Mapping[str, float | Row], attribute: str) -> Table:

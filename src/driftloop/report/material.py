@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from driftloop.core.experiment import Experiment
+from driftloop.core.limits import within
 from driftloop.core.store import Store
 
 PLAYED = ["seed_id", "replicate", "chain", "round", "status", "error", "attempts", "caption_tokens", "caption_truncated",
@@ -91,11 +92,15 @@ class Material:
 
 
 def collect(experiment: Experiment, store: Store) -> Material:
-    """Reads everything a page needs except captions and pictures."""
+    """Reads everything a page needs except captions and pictures, as far as the experiment reaches."""
     manifest = store.manifest()
     seeds = store.seeds()
     rounds = store.rounds(PLAYED)
+    if len(seeds):
+        named = within(seeds["seed_id"], seeds["concept"], experiment.limit, experiment.limit_per_concept)
+        seeds = seeds.set_index("seed_id", drop=False).loc[named].reset_index(drop=True)
     inside = (rounds["round"] <= experiment.rounds) & (rounds["replicate"] < experiment.replicates)
+    inside &= rounds["seed_id"].isin(seeds["seed_id"])
     return Material(
         store=store,
         experiment=experiment,
@@ -111,8 +116,9 @@ def collect(experiment: Experiment, store: Store) -> Material:
 
 def state(experiment: Experiment, store: Store) -> str:
     """A digest that changes when a page made now would differ: content of the analysis, size and time of the rest."""
-    whole = hashlib.sha256(repr((experiment.filmstrips, experiment.show_seeds, experiment.level, experiment.rounds,
-                                 experiment.replicates, experiment.classifiers)).encode())  # fmt: skip
+    asked = (experiment.rounds, experiment.replicates, experiment.limit, experiment.limit_per_concept, experiment.level)
+    shown = (experiment.filmstrips, experiment.show_seeds, [option.name for option in experiment.classifiers])
+    whole = hashlib.sha256(repr((asked, shown)).encode())
     for path in sorted((store.folder / "analysis").glob("*.parquet")):
         whole.update(f"{path.name}:{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     for path in [*_read_files(store.folder), *_own_files()]:

@@ -7,7 +7,7 @@ their replicates and rounds. Nothing here reads or writes a file but the stage f
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
@@ -16,13 +16,13 @@ import pandas as pd
 from driftloop.core import rng
 from driftloop.core.limits import within
 from driftloop.core.records import ReadingStatus
-from driftloop.statistics import distances as dist
-from driftloop.statistics.intervals import share_limits, shift_limits, shift_p_value
-from driftloop.statistics.moments import Moments, moments
+from driftloop.statistics.distances import DISTANCES, ORDERED_DISTANCES, Distance
+from driftloop.statistics.intervals import share_limits, shift_limits
+from driftloop.statistics.moments import Moments, changes, moments
 from driftloop.statistics.multiplicity import benjamini_hochberg, holm
+from driftloop.statistics.pairs import Pairs, distance_estimate, make_pairs, omnibus_tests
 from driftloop.statistics.panel import Bools, Floats, Group, Ints, concept_groups, seed_means, tally
-from driftloop.statistics.resampling import bootstrap_means, swapped_sums, unit_differences
-from driftloop.statistics.tests import TestResult, margins_test, mcnemar, swap_p_value
+from driftloop.statistics.tests import category_p_values
 
 if TYPE_CHECKING:
     from driftloop.core.experiment import Experiment
@@ -35,19 +35,19 @@ KEY = ["seed_id", "replicate", "round"]
 CONFIRMATORY_ATTRIBUTES = frozenset({"gender", "age"})
 
 WHOSE = ["run", "concept_kind", "concept", "attribute"]
-DRIFT = [
+DRIFT_COLUMNS = [
     *WHOSE, "category", "round", "baseline_round", "classifier", "method", "n_seeds", "n_pairs", "coverage",
     "share", "share_low", "share_high", "shift", "shift_low", "shift_high", "p_value", "p_adjusted",
 ]  # fmt: skip
-DISTANCES = [
+DISTANCE_COLUMNS = [
     *WHOSE, "classifier", "round", "baseline_round", "distance", "n_pairs", "value", "low", "high",
     "null_mean", "null_low", "null_high", "p_value",
 ]  # fmt: skip
-TESTS = [
+TEST_COLUMNS = [
     *WHOSE, "classifier", "round", "baseline_round", "test", "statistic", "dof", "n_pairs", "n_discordant", "p_value",
     "p_adjusted", "family",
 ]  # fmt: skip
-COVERAGE = [
+COVERAGE_COLUMNS = [
     *WHOSE, "category", "classifier", "round", "n_expected", *(f"n_{status}" for status in STATUSES), "n_no_image",
     "coverage", "share_at_least", "share_at_most",
 ]  # fmt: skip
@@ -173,10 +173,10 @@ def analyse_tables(
     views = [View(study, panel, group) for panel in make_panels(readings, study, categories) for group in study.groups]
     paired = [paired_rows(view, settings) for view in views]
     return {
-        "drift": adjust_drift(_stacked([drift_rows(view, level) for view in views], DRIFT)),
-        "distances": _stacked([distances for _, distances in paired], DISTANCES),
-        "tests": adjust_tests(_stacked([tests for tests, _ in paired], TESTS)),
-        "coverage": _stacked([coverage_rows(view) for view in views], COVERAGE),
+        "drift": adjust_drift(_stacked([drift_rows(view, level) for view in views], DRIFT_COLUMNS)),
+        "distances": _stacked([distances for _, distances in paired], DISTANCE_COLUMNS),
+        "tests": adjust_tests(_stacked([tests for tests, _ in paired], TEST_COLUMNS)),
+        "coverage": _stacked([coverage_rows(view) for view in views], COVERAGE_COLUMNS),
     }
 
 
@@ -340,24 +340,6 @@ def drift_rows(view: View, level: float) -> pd.DataFrame:
     return view.rows({"round": study.rounds, "category": view.panel.categories}, columns).assign(method="raw")
 
 
-def changes(difference: Floats, group: Group) -> tuple[Moments, Moments, Moments]:
-    """Moments of the rises, the falls and the differences themselves, [seeds, rounds, categories]."""
-    rises, falls = np.maximum(difference, 0.0), np.maximum(-difference, 0.0)
-    return _moments(rises, group), _moments(falls, group), _moments(difference, group)
-
-
-def category_p_values(up: Moments, down: Moments, shift: Moments) -> Floats:
-    """Mid-p McNemar where every seed moved wholly or not at all; elsewhere the interval of the shift, inverted.
-
-    Swapping the rounds of a seed is no substitute there: replicates share the picture of round 0, so a fraction later
-    is set against a 0 or 1 at the baseline, differences are skew, and swapping rejected a true null in up to 27 % of
-    trials (scripts/check_intervals.py).
-    """
-    whole = np.isinf(shift.dof) & (shift.n > 1)
-    rises, falls = (np.rint(np.nan_to_num(part.mean * part.n)) for part in (up, down))
-    return np.where(whole, mcnemar(rises, falls), shift_p_value(up, down, shift))
-
-
 def _moments(values: Floats, group: Group) -> Moments:
     """Of values [seeds, rounds, categories], flat [rounds × categories]."""
     return moments(values.reshape(len(values), -1), group)
@@ -375,59 +357,22 @@ def _coverage(view: View) -> Floats:
 # Tests and distances
 
 
-@dataclass(frozen=True, slots=True)
-class Pairs:
-    """Every later round beside the baseline, on the seeds read at both (NaN where not).
-
-    `readings` [n, rounds, 2K] hold the baseline, then the later round; `difference` [n, rounds, K] is later - baseline;
-    `units` [n_units, rounds, K] add up to its mean, and `swapped` [resamples, rounds, K] are their sums with the rounds
-    of each unit swapped at random.
-    """
-
-    readings: Floats
-    difference: Floats
-    units: Floats
-    swapped: Floats
-
-
-def make_pairs(view: View, settings: Settings) -> Pairs:
-    """The pairs of a view, with `settings.resamples` swaps."""
-    later = view.means[:, view.study.later]
-    baseline = np.broadcast_to(view.means[:, [view.study.baseline]], later.shape)
-    difference = later - baseline
-    readings = np.concatenate([baseline + 0 * difference, later + 0 * difference], axis=2)
-    units = unit_differences(difference.reshape(len(difference), -1), view.group)
-    swapped = swapped_sums(units, settings.resamples, _draw(settings, "swap", view.group))
-    return Pairs(readings, difference, units.reshape(-1, *later.shape[1:]), swapped.reshape(-1, *later.shape[1:]))
-
-
 def paired_rows(view: View, settings: Settings) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Omnibus tests, and distances with their nulls, of every later round against the baseline."""
-    pairs = make_pairs(view, settings)
+    """Omnibus tests, and distances with their nulls, of every later round against the baseline.
+
+    Every attribute and classifier of a group has the same draws, so that their estimates stay joined.
+    """
+    baseline, later = view.means[:, [view.study.baseline]], view.means[:, view.study.later]
+    seed = rng.derive(settings.root_seed, "analyse", view.group.name)
+    pairs = make_pairs(baseline, later, view.group, settings.resamples, seed)
     tests = _test_rows(view, pairs, settings)
-    seed = _draw(settings, "bootstrap", view.group)
-    resampled = bootstrap_means(pairs.readings, view.group, settings.resamples, seed)
-    wanted = (*dist.DISTANCES, *(dist.ORDERED_DISTANCES if view.panel.attribute in settings.ordered else ()))
-    rows = [_distance_rows(view, pairs, resampled, distance, tests, settings.level) for distance in wanted]
+    wanted = (*DISTANCES, *(ORDERED_DISTANCES if view.panel.attribute in settings.ordered else ()))
+    rows = [_distance_rows(view, pairs, distance, tests, settings.level) for distance in wanted]
     return tests, pd.concat(rows, ignore_index=True)
 
 
-def _draw(settings: Settings, purpose: str, group: Group) -> int:
-    """The same draws for every attribute and classifier of a group, so that their estimates stay joined."""
-    return rng.derive(settings.root_seed, "analyse", purpose, group.name)
-
-
-def omnibus_tests(pairs: Pairs, group: Group) -> list[TestResult]:
-    """One test of equal margins per later round."""
-    n_rounds, n_categories = pairs.difference.shape[1:]
-    up, down, shift = changes(pairs.difference, group)
-    p_values = category_p_values(up, down, shift).reshape(n_rounds, n_categories)
-    whole = np.isinf(shift.dof).reshape(n_rounds, n_categories).all(axis=1)
-    return [margins_test(pairs.units[:, i], pairs.swapped[:, i], p_values[i], whole=bool(whole[i])) for i in range(n_rounds)]
-
-
 def _test_rows(view: View, pairs: Pairs, settings: Settings) -> pd.DataFrame:
-    results = omnibus_tests(pairs, view.group)
+    results = omnibus_tests(pairs)
     columns = {
         "test": [result.name for result in results],
         "statistic": [result.statistic for result in results],
@@ -451,32 +396,10 @@ def _is_confirmatory(view: View, declared: Extent | None) -> bool:
     return all(number is None or number == found for number, found in zip(wanted, got, strict=True))
 
 
-def _distance_rows(
-    view: View, pairs: Pairs, resampled: Floats, distance: dist.Distance, tests: pd.DataFrame, level: float
-) -> pd.DataFrame:
-    """One distance at every later round, with its interval and the band it would be in with rounds swapped at random.
-
-    `null_low` to `null_high` is the central part of the null, as wide as `level`. The p-value is the share of swaps at
-    least as far apart, never below that of the omnibus test, which holds where swapping does not (fractions). The
-    interval goes down to 0 wherever the p-value is above 1 - level.
-    """
-    k = len(view.panel.categories)
-    mean = _moments(pairs.readings, view.group).mean.reshape(pairs.readings.shape[1:])
-    value = distance(mean[:, :k], mean[:, k:])
-    null = dist.null_distances(distance, mean[:, :k], mean[:, k:], pairs.swapped)
-    p_value = np.maximum(swap_p_value(value, null), tests["p_value"].to_numpy())
-    low, high = dist.distance_limits(distance, pairs.readings, resampled, null, group=view.group, level=level)
-    null_low, null_high = np.quantile(null, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    uncertain = {
-        "low": np.where(p_value > 1 - level, 0.0, low),
-        "high": high,
-        "null_mean": null.mean(axis=0),
-        "null_low": null_low,
-        "null_high": null_high,
-        "p_value": p_value,
-    }
-    columns = {name: np.where(np.isfinite(p_value), column, np.nan) for name, column in uncertain.items()}
-    columns |= {"n_pairs": tests["n_pairs"].to_numpy(), "value": value}
+def _distance_rows(view: View, pairs: Pairs, distance: Distance, tests: pd.DataFrame, level: float) -> pd.DataFrame:
+    """One distance at every later round, see `pairs.distance_estimate`."""
+    estimate = distance_estimate(distance, pairs, tests["p_value"].to_numpy(), level)
+    columns = asdict(estimate) | {"n_pairs": tests["n_pairs"].to_numpy()}
     rounds = view.study.rounds[view.study.later]
     return view.rows({"round": rounds}, columns).assign(distance=distance.__name__)
 
@@ -541,3 +464,70 @@ def _stacked(tables: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
     """All rows under exactly these columns; tables without a row say nothing about their types."""
     full = [table for table in tables if len(table)]
     return (pd.concat(full, ignore_index=True) if full else pd.DataFrame()).reindex(columns=columns)
+
+
+# The stage
+
+
+def analyse(experiment: Experiment, store: Store, watch: Watch) -> dict[str, Any]:
+    """Writes analysis/*.parquet for the declared extent, unless nothing it reads has changed; returns what was looked at."""
+    inputs = _inputs(experiment, store)
+    watch.start("analyse", 1, done=int(store.read_json("analysis/inputs.json") == inputs))
+    rows = _within(experiment, store)
+    looked = {"rounds": experiment.rounds, "replicates": experiment.replicates, "seeds": rows["seed_id"].nunique()}
+    if store.read_json("analysis/inputs.json") == inputs:
+        return looked
+    for name, table in _tables(experiment, store, rows).items():
+        store.write_table(f"analysis/{name}.parquet", table)
+    store.write_json("analysis/inputs.json", inputs)
+    watch.advance()
+    return looked
+
+
+def _within(experiment: Experiment, store: Store) -> pd.DataFrame:
+    """The rows of rounds/ within the declared extent, so that the same command gives the same tables whatever else is there."""
+    seeds = store.seeds()
+    wanted = within(seeds["seed_id"], seeds.get("concept", seeds["seed_id"]), experiment.limit, experiment.limit_per_concept)
+    rows = store.rounds(["run", "seed_id", "replicate", "chain", "round", "image", "status"])
+    near = (rows["round"] <= experiment.rounds) & (rows["replicate"] < experiment.replicates)
+    return rows[near & rows["seed_id"].isin(wanted)]
+
+
+def _tables(experiment: Experiment, store: Store, rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    instruments = experiment.instruments()
+    read = [store.readings(folder) for folder, _, _ in instruments]
+    seeds = store.seeds()
+    seeds = seeds[seeds["seed_id"].isin(rows["seed_id"])]
+    tables: dict[str, pd.DataFrame] = {}
+    if instruments and len(rows):
+        readings = pd.concat(read, ignore_index=True)
+        tables = analyse_tables(
+            readings[_keys(readings).isin(_keys(rows))],
+            seeds,
+            categories={option.name: option.build().categories for _, option, _ in instruments},
+            baseline_round=int(rows.loc[rows["image"] != "", "round"].min()) if (rows["image"] != "").any() else 0,
+            root_seed=experiment.root_seed,
+            expected=rows,
+            resamples=experiment.resamples,
+            level=experiment.level,
+            confirmatory=Extent(rounds=experiment.rounds, replicates=experiment.replicates),
+        )
+    if experiment.truth is not None:
+        told = experiment.truth.build().shares(seeds.to_dict("records"), experiment.rounds)
+        tables["planted"] = pd.DataFrame(told).assign(run=store.run_id)
+    return tables
+
+
+def _keys(rows: pd.DataFrame) -> pd.MultiIndex:
+    return pd.MultiIndex.from_frame(rows[["chain", "round"]])
+
+
+def _inputs(experiment: Experiment, store: Store) -> dict[str, Any]:
+    """What the tables depend on: the files read, the extent, the settings."""
+    folders = ["rounds", *(folder for folder, _, _ in experiment.instruments())]
+    return {
+        "files": {folder: store.listing(folder) for folder in folders},
+        "extent": [experiment.rounds, experiment.replicates, experiment.limit, experiment.limit_per_concept],
+        "settings": [experiment.resamples, experiment.level, experiment.root_seed],
+        "truth": None if experiment.truth is None else experiment.truth.identity(),
+    }

@@ -30,17 +30,22 @@ class Sight:
     n_persons: int | None
 
 
-def unread(store: Store, folder: str, chains: Collection[str], rounds: int) -> dict[str, list[Row]]:
-    """Image key -> the rows of rounds/ that show it and are not read yet. Replicates share their seed's picture."""
-    wanted = store.rounds(["seed_id", "replicate", "chain", "round", "image", "status"])
-    wanted = wanted[(wanted["image"] != "") & (wanted["status"] != "black_image") & (wanted["round"] <= rounds)]
-    wanted = wanted[wanted["chain"].isin(chains)]
+def pictures(store: Store, chains: Collection[str], rounds: int) -> list[Row]:
+    """The rows of rounds/ that show a picture to read: every round's, the seeds' own included, black ones left out."""
+    rows = store.rounds(["seed_id", "replicate", "chain", "round", "image", "status"])
+    shown = (rows["image"] != "") & (rows["status"] != "black_image")
+    wanted = rows[shown & (rows["round"] <= rounds) & rows["chain"].isin(chains)]
+    return [{str(key): value for key, value in row.items()} for row in wanted.to_dict("records")]
+
+
+def unread(store: Store, folder: str, rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Image key -> the rows that show it and are not read into `folder` yet. Replicates share their seed's picture."""
     read = store.rows(folder, ["chain", "round"]).to_pydict()
     have = set(zip(read["chain"], read["round"], strict=True))
     todo: dict[str, list[Row]] = defaultdict(list)
-    for row in wanted.to_dict("records"):
+    for row in rows:
         if (row["chain"], row["round"]) not in have:
-            todo[str(row["image"])].append({str(key): value for key, value in row.items()})
+            todo[str(row["image"])].append(row)
     return todo
 
 

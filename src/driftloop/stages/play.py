@@ -107,6 +107,8 @@ class Play:
             stands = self.recall(crew)
             for number in range(rounds + 1):
                 due = [chain for chain in crew if stands[chain.key].round == number - 1]
+                if not due:
+                    continue
                 with self.store.writer("rounds", "_pending") as journal, self.store.writer("rounds") as final:
                     drawn = self.draw(due, stands, number, journal)
                     told = self.tell(due, stands, drawn, final)

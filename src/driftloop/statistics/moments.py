@@ -72,6 +72,12 @@ def moments(values: Floats, group: Group) -> Moments:
     )
 
 
+def changes(difference: Floats, group: Group) -> tuple[Moments, Moments, Moments]:
+    """Moments of the rises max(d, 0), of the falls max(-d, 0) and of the differences d [n, ...] themselves, flat."""
+    flat = difference.reshape(len(difference), -1)
+    return moments(np.maximum(flat, 0.0), group), moments(np.maximum(-flat, 0.0), group), moments(flat, group)
+
+
 def _residuals(filled: Floats, present: Bools, sizes: Floats, whole: Bools, group: Group) -> Floats:
     """Deviations from the stratum mean [n, m], stretched by √(n / (n - 1)) but where `whole`; 0 where absent."""
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -19,6 +19,7 @@ from driftloop.phantom.training.loop import Plan, fit, half_precision
 from driftloop.phantom.training.readers import Critic
 
 AUTOENCODER = Plan("autoencoder", steps=2600, batch=16, rate=2e-3, seed=21, ema=0.995, decay=0.0)
+REFINEMENT = Plan("decoder", steps=3000, batch=16, rate=1.5e-3, seed=22, ema=0.995, decay=0.0)
 LATENT_NOISE = 0.12
 FEATURE_WEIGHT = 0.25
 READING_WEIGHT = 0.02
@@ -51,12 +52,33 @@ def train_autoencoder(bank: Bank, critic: Critic, folder: Path, plan: Plan = AUT
             latents = model.encode(pixels).latents.float()
             noise = torch.from_numpy(draw.standard_normal(latents.shape, dtype=np.float32))
             decoded = model.decode(latents + LATENT_NOISE * noise).sample.float()
-        return (
-            pixel_loss(decoded, pixels, weight) + perceptual_loss(critic, decoded, pixels) + 0.02 * spread_loss(latents)
-        )
+        return pixel_loss(decoded, pixels, weight) + perceptual_loss(critic, decoded, pixels) + 0.02 * spread_loss(latents)
 
     fit(plan, model, loss, folder)
     return model
+
+
+def refine_decoder(
+    model: AutoencoderTiny, bank: Bank, critic: Critic, folder: Path, plan: Plan = REFINEMENT
+) -> AutoencoderTiny:
+    """Trains the decoder alone on a fixed encoder, so that a generator trained on its latents stays valid."""
+    model.encoder.requires_grad_(False)
+    critic.requires_grad_(False)
+    weights = torch.tensor([PART_WEIGHTS.get(part, 1.0) for part in PARTS])
+
+    def loss(draw: np.random.Generator) -> torch.Tensor:
+        rows = np.sort(draw.integers(len(bank), size=plan.batch))
+        pixels = bank.pixels(rows)
+        weight = weights[torch.from_numpy(bank.parts[rows]).long()][:, None]
+        with half_precision():
+            with torch.no_grad():
+                latents = model.encode(pixels).latents.float()
+            noise = torch.from_numpy(draw.standard_normal(latents.shape, dtype=np.float32))
+            decoded = model.decode(latents + LATENT_NOISE * noise).sample.float()
+        return pixel_loss(decoded, pixels, weight) + perceptual_loss(critic, decoded, pixels)
+
+    fit(plan, model.decoder, loss, folder)
+    return model.eval()
 
 
 def pixel_loss(decoded: torch.Tensor, pixels: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

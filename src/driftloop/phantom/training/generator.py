@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ def learn_merges(words: Sequence[str]) -> list[tuple[str, str]]:
     while any(len(word) > 1 for word in spelled):
         counts: dict[tuple[str, str], int] = {}
         for word in spelled:
-            for pair in zip(word, word[1:], strict=False):
+            for pair in pairwise(word):
                 counts[pair] = counts.get(pair, 0) + 1
         best = min(counts, key=lambda pair: (-counts[pair], pair))
         merges.append(best)
@@ -63,9 +64,7 @@ def new_tokenizer() -> CLIPTokenizer:
     merges = learn_merges(words)
     pieces = [*letters, *(f"{letter}</w>" for letter in letters), *dict.fromkeys(a + b for a, b in merges)]
     tokens = ["<|startoftext|>", "<|endoftext|>", *dict.fromkeys(pieces)]
-    return CLIPTokenizer(
-        vocab={token: number for number, token in enumerate(tokens)}, merges=merges, model_max_length=LENGTH
-    )
+    return CLIPTokenizer(vocab={token: number for number, token in enumerate(tokens)}, merges=merges, model_max_length=LENGTH)
 
 
 def new_text_encoder(tokenizer: CLIPTokenizer, width: int = 128) -> CLIPTextModel:
@@ -153,9 +152,7 @@ def _lesson(row: np.ndarray, index: int) -> str:
 
 def tokenized(tokenizer: CLIPTokenizer, texts: Sequence[str]) -> torch.Tensor:
     """Token numbers (texts, LENGTH)."""
-    return torch.as_tensor(
-        tokenizer(list(texts), padding="max_length", truncation=True, max_length=LENGTH)["input_ids"]
-    )
+    return torch.as_tensor(tokenizer(list(texts), padding="max_length", truncation=True, max_length=LENGTH)["input_ids"])
 
 
 def completed(row: np.ndarray, seed: int) -> int:
