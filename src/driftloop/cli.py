@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ CONF = str(files("driftloop") / "conf")
 
 @hydra.main(version_base="1.3", config_path=CONF, config_name="config")
 def command(config: DictConfig) -> None:
+    warnings.formatwarning = lambda message, *_: f"driftloop: {message}\n"
     try:
         play(config)
     except Interrupted as stop:

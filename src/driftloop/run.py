@@ -112,7 +112,7 @@ def show(experiment: Experiment, store: Store) -> None:
     console = _console()
     if (store.folder / "analysis/drift.parquet").exists():
         table = Table(title=f"{store.run_id}: all seeds, round {experiment.rounds}", title_justify="left")
-        for column in ("classifier", "attribute", "category", "share", "shift", "interval", "p"):
+        for column in ("classifier", "attribute", "category", "share", "shift (points)", f"{experiment.level:.0%} interval", "p"):
             table.add_column(column, justify="left" if column in ("classifier", "attribute", "category") else "right")
         for row in _last_round(store.read_table("analysis/drift.parquet")).to_dict("records"):
             table.add_row(*_cells(row))

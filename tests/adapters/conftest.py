@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-WORDS = (
+WORDS = (  # noqa: SIM905 (as a list it would fill a page)
     "a the of and in on with photo picture woman man girl boy person child old young sad happy angry neutral running "
     "reading cooking eating sitting book dog hat red blue green describe image this what is who user assistant one two"
-).split()  # noqa: SIM905 (as a list it would fill a page)
+).split()
 
 
 @pytest.fixture(scope="session", autouse=True)

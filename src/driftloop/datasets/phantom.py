@@ -69,8 +69,9 @@ class PhantomDataset:
         seed_id = f"phantom-{number:06d}"
         concept = self.concepts[number % len(self.concepts)]
         own = derive(self.root_seed, "phantom", self.concept_kind, seed_id)
-        mix = {"gender": self.gender[concept], "age": self.age[concept], "spurious": self.spurious}
-        person = draw_seed_person(self.concept_kind, concept, own, **mix)
+        person = draw_seed_person(
+            self.concept_kind, concept, own, gender=self.gender[concept], age=self.age[concept], spurious=self.spurious
+        )
         return Seed(
             seed_id=seed_id,
             dataset="phantom",

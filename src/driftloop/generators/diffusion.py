@@ -154,7 +154,7 @@ class DiffusersGenerator:
     def _tokenizers(self) -> list[tuple[Any, int]]:
         """Tokenizers with their limits: their own, or the pipeline's `max_sequence_length` where that is shorter."""
         default = inspect.signature(type(self._pipeline).__call__).parameters.get("max_sequence_length")
-        length = self.max_sequence_length or (default.default if default else None) or NO_LIMIT
+        length = self._arguments.get("max_sequence_length") or (default.default if default else None) or NO_LIMIT
         parts = [part for name, part in self._pipeline.components.items() if "tokenizer" in name and part is not None]
         limits = [(part, min(length, part.model_max_length)) for part in parts]
         return [(part, limit) for part, limit in limits if limit < NO_LIMIT]

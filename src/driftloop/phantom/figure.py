@@ -172,7 +172,8 @@ def _draw_head(canvas: Canvas, person: Person) -> None:
     if person.emotion == "happiness":
         for side in (-1, 1):
             canvas.ellipse("face_skin", mixed(colour, (250, 70, 100), 0.6), 32 + side * 9.5, head.y + 6, 3.2, 2.6)
-    _AGE_MARKS.get(person.age, lambda *_: None)(canvas, head, colour)
+    if person.age in _AGE_MARKS:
+        _AGE_MARKS[person.age](canvas, head, colour)
 
 
 def _face_colour(person: Person) -> Colour:

@@ -70,13 +70,14 @@ class ClosedForm:
         shown = {name: told[name] + silent[name][:, None] * np.array(uniform(name)) for name in ("activity", "emotion")}
         gender = told["gender"][:, None] + silent["gender"][:, None, None] * self._prior_table("gender", "activity")
         age = told["age"][:, None] + silent["age"][:, None, None] * self._prior_table("age", "emotion")
-        joint = np.einsum("sk,skg,se,sea->sgaek", shown["activity"], gender, shown["emotion"], age, optimize=True)
+        joint: np.ndarray = np.einsum("sk,skg,se,sea->sgaek", shown["activity"], gender, shown["emotion"], age, optimize=True)
         return joint.reshape(len(STATES), len(STATES))
 
     def _told(self, attribute: str, origin: str) -> np.ndarray:
         """P(the caption names this category | person), (420, categories); rows sum to one minus the omission."""
         named = 1 - self._by_state(self._omission, attribute, origin)
-        return named[:, None] * self._by_state(self._confusion, attribute, origin, row_of=attribute)
+        told: np.ndarray = named[:, None] * self._by_state(self._confusion, attribute, origin, row_of=attribute)
+        return told
 
     def _prior_table(self, attribute: str, concept: str) -> np.ndarray:
         return np.array([self._prior.row(attribute, {concept: category}) for category in CATEGORIES[concept]])
@@ -101,6 +102,26 @@ class ClosedForm:
                 row = {"round": number, "concept": concept, "attribute": attribute, "category": category}
                 rows.append({**row, "share": float(share)})
         return rows
+
+    def readings(self, attribute: str, origin: str) -> np.ndarray:
+        """P(read as this category | person), (420, categories), of pictures of this origin; abstention is what rows lack."""
+        answered = 1 - self._by_state(self._abstain, attribute, origin)
+        return np.asarray(answered[:, None] * self._by_state(self._read, attribute, origin, row_of=attribute))
+
+    def expected(self, starts: np.ndarray, rounds: int) -> dict[str, np.ndarray]:
+        """Attribute -> P(read as this category), (n, rounds + 1, categories), of chains that start as `starts`, (n, 420).
+
+        A row of `starts` is a distribution over STATES, or 1 at a single person. Abstention is no category here: what
+        is missing to 1 is the chance of no answer.
+        """
+        states = [np.asarray(starts, float)]
+        for number in range(1, rounds + 1):
+            states.append(states[-1] @ self.transition("seed" if number == 1 else "generated"))
+        origins = ["seed", *["generated"] * rounds]
+        return {
+            attribute: np.stack([s @ self.readings(attribute, o) for s, o in zip(states, origins, strict=True)], axis=1)
+            for attribute in self.attributes
+        }
 
 
 def starts(seeds: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:

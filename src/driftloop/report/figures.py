@@ -27,6 +27,9 @@ OKABE_ITO = (BLUE, "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#0000
 SEQUENTIAL = ("#f2c45a", "#e2894a", "#c2506a", "#7f3b8c", "#2f2a6b", "#14143a")
 """For ordered categories: darker is further along, also in grey."""
 
+LEFT, RIGHT, TOP, BOTTOM, ACROSS, DOWN = 0.62, 0.5, 0.3, 0.46, 0.34, 0.56
+"""Inches around and between panels. Measuring text to lay out a figure would take longer than drawing it."""
+
 STYLE: Mapping[str, Any] = {
     "font.family": ["sans-serif"],
     "font.size": 8.5,
@@ -51,7 +54,7 @@ PIXELS = 150  # dots per inch of the PNG
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """`width` of the whole figure and `height` of one panel, in inches; at most `columns` panels side by side."""
+    """`width` of the whole figure and `height` of one panel's axes, in inches; at most `columns` panels side by side."""
 
     width: float
     height: float
@@ -60,11 +63,12 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """How values are written, and the range shown (None: what the data needs, from 0)."""
+    """How values are written, the range shown (None: what the data needs, from 0), and whether panels share it."""
 
     label: str
     form: Callable[[float], str]
     top: float | None = None
+    shared: bool = True
 
 
 def percent_tick(value: float) -> str:
@@ -78,18 +82,17 @@ SHARES = Axis("share of readings", percent_tick)
 
 
 def curves(frame: pd.DataFrame, colours: Mapping[str, str], axis: Axis, layout: Layout) -> Figure:
-    """A panel per `panel` of a frame to draw (tables.BAND), with bands; all panels share their axes."""
+    """A panel per `panel` of a frame to draw (tables.BAND), with bands."""
     panels = list(dict.fromkeys(frame["panel"]))
-    figure, grid = _grid(panels, layout)
-    top = axis.top if axis.top is not None else _ceiling(frame)
+    figure, grid = _grid(panels, layout, across=ACROSS if axis.shared else LEFT)
     for ax, panel in zip(grid, panels, strict=True):
         rows = frame[frame["panel"] == panel]
         _round_axis(ax, frame["round"])
-        _value_axis(ax, axis, top)
+        _value_axis(ax, axis, axis.top if axis.top is not None else _ceiling(frame if axis.shared else rows))
         for (role, series), line in rows.groupby(["role", "series"], sort=False):
             DRAW[str(role)](ax, line, colours.get(str(series), BLUE))
         ax.set_title(shortened(panel))
-    _outer_labels(grid, layout, axis.label)
+    _outer_labels(grid, layout, axis)
     if (frame["role"] == "planted").any():
         grid[0].set_title("- - planted truth", loc="right", fontsize=7.5, fontweight="normal", color=SOFT)
     return figure
@@ -98,7 +101,7 @@ def curves(frame: pd.DataFrame, colours: Mapping[str, str], axis: Axis, layout: 
 def stacks(frame: pd.DataFrame, colours: Mapping[str, str], layout: Layout) -> Figure:
     """A panel per `panel`: the composition at every round as a stacked bar; `colours` gives the order from below."""
     panels = list(dict.fromkeys(frame["panel"]))
-    figure, grid = _grid(panels, layout, head=0.35)
+    figure, grid = _grid(panels, layout, head=0.3)
     for ax, panel in zip(grid, panels, strict=True):
         wide = frame[frame["panel"] == panel].pivot_table(index="round", columns="series", values="value")
         floor = np.zeros(len(wide))
@@ -108,23 +111,23 @@ def stacks(frame: pd.DataFrame, colours: Mapping[str, str], layout: Layout) -> F
         _round_axis(ax, frame["round"])
         _value_axis(ax, SHARES, 1.0)
         ax.set_title(shortened(panel))
-    _outer_labels(grid, layout, SHARES.label)
-    _key(figure, colours)
+    _outer_labels(grid, layout, SHARES)
+    _key(figure, colours, layout)
     return figure
 
 
 def forest(rows: pd.DataFrame, layout: Layout) -> Figure:
     """Estimates with intervals as one row each (group, label, value, low, high), zero marked."""
-    groups = list(dict.fromkeys(rows["group"]))
     lines = list(_forest_lines(rows))
-    figure = _figure(layout.width, 0.5 + 0.23 * len(lines))
-    ax = figure.subplots()
+    names = [shortened(line if isinstance(line, str) else str(line["label"]), 40) for line in lines]
+    left = 0.15 + 0.068 * max(map(len, names))
+    figure, (ax,) = _grid(["all"], Layout(layout.width, 0.22 * len(lines), 1), left=left, top=0.05)
     reach = 1.08 * float(np.nanmax(np.abs(rows[["value", "low", "high"]].astype(float).to_numpy()), initial=0.02))
     ax.axvline(0, color=INK, linewidth=0.8, zorder=1)
     for place, line in enumerate(lines):
         if not isinstance(line, str):
             _forest_row(ax, -place, line)
-    _forest_names(ax, [shortened(line if isinstance(line, str) else str(line["label"]), 40) for line in lines])
+    _forest_names(ax, names)
     for tick, line in zip(ax.get_yticklabels(), lines, strict=True):
         tick.set(color=INK, fontweight="bold" if isinstance(line, str) else "normal")
     ax.set_xlim(-reach, reach)
@@ -145,18 +148,18 @@ def _data(ax: Axes, line: pd.DataFrame, colour: str) -> None:
         last = known.iloc[-1]
         text = str(ax.yaxis.get_major_formatter()(last["value"]))
         ax.annotate(text, (last["round"], last["value"]), (5, 0), textcoords="offset points", va="center",
-                    color=colour, fontweight="bold", fontsize=8, annotation_clip=False)  # fmt: skip
+                    color=INK, fontweight="bold", fontsize=8, annotation_clip=False)  # fmt: skip
 
 
-def _context(ax: Axes, line: pd.DataFrame, colour: str) -> None:
+def _context(ax: Axes, line: pd.DataFrame, _: str) -> None:
     ax.plot(line["round"], line["value"], color="#b4bac2", linewidth=1.2, zorder=2)
 
 
-def _planted(ax: Axes, line: pd.DataFrame, colour: str) -> None:
+def _planted(ax: Axes, line: pd.DataFrame, _: str) -> None:
     ax.plot(line["round"], line["value"], color=INK, linewidth=1.1, linestyle=(0, (4, 2.5)), zorder=3)
 
 
-def _null(ax: Axes, line: pd.DataFrame, colour: str) -> None:
+def _null(ax: Axes, line: pd.DataFrame, _: str) -> None:
     low, high = (line[name].astype(float) for name in ("low", "high"))
     ax.fill_between(line["round"], low, high, color="#9aa1ab", alpha=0.3, linewidth=0)
     ax.plot(line["round"], line["value"], color="#9aa1ab", linewidth=1.1, zorder=2)
@@ -212,40 +215,50 @@ def _value_axis(ax: Axes, axis: Axis, top: float) -> None:
     ax.set_axisbelow(True)
 
 
-def _outer_labels(grid: Sequence[Axes], layout: Layout, label: str) -> None:
-    """Axis labels at the left and below only; panels share the rest."""
+def _outer_labels(grid: Sequence[Axes], layout: Layout, axis: Axis) -> None:
+    """Axis labels at the left and below only; numbers too, where panels share their axis."""
     for place, ax in enumerate(grid):
         if place % layout.columns == 0:
-            ax.set_ylabel(label)
-        else:
+            ax.set_ylabel(axis.label)
+        elif axis.shared:
             ax.tick_params(labelleft=False)
         if place + layout.columns >= len(grid):
             ax.set_xlabel("round")
 
 
-def _key(figure: Figure, colours: Mapping[str, str]) -> None:
+def _key(figure: Figure, colours: Mapping[str, str], layout: Layout) -> None:
     from matplotlib.patches import Patch
 
     handles = [Patch(color=colour, label=shortened(name)) for name, colour in colours.items()]
-    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), frameon=False, handlelength=0.9, columnspacing=1.2)
+    look: dict[str, Any] = {"frameon": False, "handlelength": 0.9, "columnspacing": 1.2, "borderpad": 0}
+    place = (LEFT / layout.width, 1 - 0.05 / figure.get_figheight())
+    figure.legend(handles=handles, loc="upper left", bbox_to_anchor=place, ncols=len(handles), **look)
 
 
-def _grid(panels: Sequence[str], layout: Layout, head: float = 0.0) -> tuple[Figure, list[Axes]]:
-    columns = min(layout.columns, len(panels))
-    rows = ceil(len(panels) / columns)
-    figure = _figure(layout.width, layout.height * rows + head)
-    axes = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel()
-    for ax in axes[len(panels) :]:
-        ax.set_visible(False)
-    for ax in axes[: len(panels)]:
-        ax.tick_params(labelbottom=True)
-    return figure, list(axes[: len(panels)])
-
-
-def _figure(width: float, height: float) -> Figure:
+def _grid(
+    panels: Sequence[str],
+    layout: Layout,
+    *,
+    head: float = 0.0,
+    across: float = ACROSS,
+    left: float = LEFT,
+    top: float = TOP,
+) -> tuple[Figure, list[Axes]]:
+    """A figure with one pair of axes a panel; `head` is free above them all. Everything in inches."""
     from matplotlib.figure import Figure
 
-    return Figure((width, height), layout="constrained")
+    columns = min(layout.columns, len(panels))
+    rows = ceil(len(panels) / columns)
+    each = (layout.width - left - RIGHT - across * (columns - 1)) / columns
+    height = head + top + rows * layout.height + (rows - 1) * DOWN + BOTTOM
+    figure = Figure((layout.width, height))
+    edges = {"left": left / layout.width, "right": 1 - RIGHT / layout.width}
+    edges |= {"bottom": BOTTOM / height, "top": 1 - (head + top) / height}
+    gaps = {"wspace": across / each, "hspace": DOWN / layout.height}
+    axes = figure.subplots(rows, columns, squeeze=False, gridspec_kw={**edges, **gaps}).ravel()
+    for ax in axes[len(panels) :]:
+        ax.set_visible(False)
+    return figure, list(axes[: len(panels)])
 
 
 def _ceiling(frame: pd.DataFrame) -> float:
@@ -275,7 +288,8 @@ def style(name: str) -> Iterator[None]:
     """Our style while a figure is made and written; the same name and data then give the same bytes."""
     import matplotlib
 
-    with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
+    settings: Any = {**STYLE, "svg.hashsalt": name}
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"(?s)Glyph .* missing from font")  # names in any script; browsers have them
         yield
 
@@ -294,8 +308,8 @@ def png(figure: Figure) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     buffer = io.BytesIO()
-    FigureCanvasAgg(figure)
-    figure.savefig(buffer, format="png", dpi=PIXELS, metadata={"Software": None})
+    figure.set_dpi(PIXELS)
+    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})  # type: ignore[no-untyped-call]
     return buffer.getvalue()
 
 

@@ -149,7 +149,7 @@ def _instruments(experiment: Experiment, store: Store) -> Iterator[Instrument]:
     for folder, option, _ in experiment.instruments():
         told = store.read_json(f"{folder}/classifier.json") if folder.startswith("labels/") else {}
         if told:
-            identity = {key: told[key] for key in ("classifier", "locator") if key in told}
+            identity: dict[str, Any] = {key: told[key] for key in ("classifier", "locator") if key in told}
             yield Instrument(folder, option.name, told.get("categories", {}), identity)
 
 

@@ -23,15 +23,18 @@ MOST_FRAMES = 8
 MOST_BYTES = 2_500_000
 
 
+Readings = dict[tuple[str, int], list[tuple[str, str, str]]]
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One round of a chain; `picture` is a data URI or empty, `readings` one line per attribute."""
+    """One round of a chain; `picture` is a data URI or empty, `readings` an attribute's line and whether it is new."""
 
     round: int
     picture: str
     side: int
     caption: str
-    readings: Sequence[str]
+    readings: Sequence[tuple[str, bool]]
     status: str
 
 
@@ -80,16 +83,20 @@ def shown_rounds(rounds: Sequence[int]) -> list[int]:
     return [rounds[place] for place in places]
 
 
-def _frames(material: Material, rows: pd.DataFrame, readings: Mapping[tuple[str, int], list[str]]) -> Iterator[Frame]:
+def _frames(material: Material, rows: pd.DataFrame, readings: Readings) -> Iterator[Frame]:
     rows = rows.drop_duplicates("round", keep="last").sort_values("round")
+    before: dict[str, str] = {}
     for row in rows[rows["round"].isin(shown_rounds(list(rows["round"])))].to_dict("records"):
         picture = _picture(material, str(row["image"]))
+        read = readings.get((str(row["chain"]), int(row["round"])), [])
+        lines = [(line, before.get(attribute, label) != label) for attribute, label, line in read]
+        before |= {attribute: label for attribute, label, _ in read}
         yield Frame(
             round=int(row["round"]),
             picture=_uri(picture) if picture else "",
             side=max(picture.size) if picture else 0,
             caption=readable(str(row["caption"] or "")),
-            readings=readings.get((str(row["chain"]), int(row["round"])), []),
+            readings=lines,
             status=str(row["status"]),
         )
 
@@ -114,15 +121,16 @@ def _uri(image: Image) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _readings(material: Material, chains: list[str]) -> dict[tuple[str, int], list[str]]:
-    """(chain, round) -> what the first instrument read, a line an attribute."""
-    found: dict[tuple[str, int], list[str]] = {}
+def _readings(material: Material, chains: list[str]) -> Readings:
+    """(chain, round) -> what the first instrument read: attribute, label and line of each."""
+    found: Readings = {}
     for instrument in material.instruments[:1]:
         columns = ["chain", "round", "attribute", "status", "label", "probability"]
         rows = material.store.rows(instrument.folder, columns, chains).to_pandas()
         rows = rows.drop_duplicates(["chain", "round", "attribute"], keep="last")
         for row in sorted(rows.to_dict("records"), key=lambda row: _place(instrument, str(row["attribute"]))):
-            found.setdefault((str(row["chain"]), int(row["round"])), []).append(_reading(row))
+            line = (str(row["attribute"]), str(row["label"]), _reading(row))
+            found.setdefault((str(row["chain"]), int(row["round"])), []).append(line)
     return found
 
 

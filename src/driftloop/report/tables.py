@@ -1,4 +1,4 @@
-"""Selections from the tables of a run, ready to be drawn or printed. Everything that is computed for a page is computed here."""
+"""Selections from the tables of a run, ready to be drawn or printed; what a page computes, it computes here."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ SHIFT = ["shift", "shift_low", "shift_high", "p_value", "p_adjusted"]
 BAND = ["panel", "series", "round", "value", "low", "high", "role"]
 """A frame to draw: role data (line with band), context (thin grey), planted (dashed), null (grey band and its mean)."""
 
+FOREST = {"category": "label", "shift": "value", "shift_low": "low", "shift_high": "high"}
+NULL = {"null_mean": "value", "null_low": "low", "null_high": "high"}
 PLAY_STATUSES: tuple[str, ...] = PlayStatus.__args__  # type: ignore[attr-defined]
 
 
@@ -57,7 +59,9 @@ def ends(drift: pd.DataFrame) -> pd.DataFrame:
         return drift.assign(first=[], n_first=[])
     last = drift[(drift["round"] == drift["round"].max()) & (drift["round"] > drift["baseline_round"])]
     first = drift.loc[drift["round"] == drift["baseline_round"], [*NAME, "share", "n_seeds"]]
-    return last.merge(first.rename(columns={"share": "first", "n_seeds": "n_first"}), on=NAME, how="left", validate="1:1")
+    first = first.rename(columns={"share": "first", "n_seeds": "n_first"})
+    joined: pd.DataFrame = last.merge(first, on=NAME, how="left", validate="1:1")
+    return joined
 
 
 def change(row: pd.Series[Any]) -> Change:
@@ -81,7 +85,7 @@ def change(row: pd.Series[Any]) -> Change:
 def largest(rows: pd.DataFrame) -> pd.Series[Any]:
     """The row whose category moved most; the first one where none can be told."""
     moved = rows["shift"].astype(float).abs()
-    return rows.iloc[0] if moved.isna().all() else rows.loc[moved.idxmax()]
+    return rows.iloc[0 if moved.isna().all() else int(moved.argmax())]
 
 
 def tested(tests: pd.DataFrame, attribute: str, classifier: str) -> Tested | None:
@@ -89,18 +93,20 @@ def tested(tests: pd.DataFrame, attribute: str, classifier: str) -> Tested | Non
     row = _at_end(tests, attribute, classifier)
     if row is None:
         return None
-    return Tested(name=str(row["test"]), p_value=float(row["p_value"]), p_adjusted=float(row["p_adjusted"]), family=str(row["family"]))
+    p_value, p_adjusted = float(row["p_value"]), float(row["p_adjusted"])
+    return Tested(name=str(row["test"]), p_value=p_value, p_adjusted=p_adjusted, family=str(row["family"]))
 
 
 def apart(distances: pd.DataFrame, attribute: str, classifier: str) -> Apart | None:
     """Total variation over all seeds at the last round."""
     row = _at_end(distances[distances["distance"] == "total_variation"], attribute, classifier)
-    return None if row is None else Apart(**{name: float(row[name]) for name in ("value", "low", "high", "null_low", "null_high")})
+    names = ("value", "low", "high", "null_low", "null_high")
+    return None if row is None else Apart(**{name: float(row[name]) for name in names})
 
 
 def _at_end(table: pd.DataFrame, attribute: str, classifier: str) -> pd.Series[Any] | None:
     rows = table[(table["concept"] == ALL) & (table["attribute"] == attribute) & (table["classifier"] == classifier)]
-    return None if rows.empty else rows.loc[rows["round"].astype(int).idxmax()]
+    return None if rows.empty else rows.iloc[int(rows["round"].astype(int).argmax())]
 
 
 def _whole(n: Any) -> int:
@@ -146,7 +152,8 @@ def attribute_curves(material: Material, attribute: str, shown: Sequence[str]) -
             panel = panel_name(material, classifier, category if len(shown) > 1 else "")
             rows = drift[(drift["classifier"] == classifier) & (drift["category"] == category)]
             truth = planted_of(material.planted, material.seeds, ALL, attribute, category)
-            frames += [curve(rows, panel, category), curve(truth[truth["round"].isin(rows["round"])], panel, category, "planted")]
+            truth = truth[truth["round"].isin(rows["round"])]
+            frames += [curve(rows, panel, category), curve(truth, panel, category, "planted")]
     return stacked(frames)
 
 
@@ -184,10 +191,10 @@ def shift_rows(material: Material) -> pd.DataFrame:
     for attribute in material.attributes:
         for classifier in material.classifiers:
             rows = last[(last["attribute"] == attribute) & (last["classifier"] == classifier)]
-            rows = rows.set_index("category").reindex(material.categories(attribute)).dropna(subset=["shift"]).reset_index()
+            rows = rows.set_index("category").reindex(material.categories(attribute)).dropna(subset=["shift"])
             group = panel_name(material, classifier, f"perceived {attribute}")
-            frames.append(rows.assign(group=group, label=rows["category"], value=rows["shift"], low=rows["shift_low"], high=rows["shift_high"]))
-    return stacked(frames).reindex(columns=["group", "label", "value", "low", "high"])
+            frames.append(rows.reset_index().rename(columns=FOREST).assign(group=group))
+    return stacked(frames).reindex(columns=["group", *FOREST.values()])
 
 
 def distance_rows(material: Material, classifier: str, attribute: str, names: dict[str, str]) -> pd.DataFrame:
@@ -197,8 +204,8 @@ def distance_rows(material: Material, classifier: str, attribute: str, names: di
     frames = []
     for name, title in names.items():
         rows = table[table["distance"] == name].sort_values("round").assign(panel=title, series=title)
-        null = rows.drop(columns=["value", "low", "high"]).rename(columns={"null_mean": "value", "null_low": "low", "null_high": "high"})
-        frames += [null.assign(role="null").reindex(columns=BAND), rows.assign(role="data").reindex(columns=BAND)]
+        null = rows.drop(columns=list(NULL.values())).rename(columns=NULL)
+        frames += [part.assign(role=role).reindex(columns=BAND) for part, role in ((null, "null"), (rows, "data"))]
     return stacked(frames)
 
 
@@ -219,23 +226,29 @@ def played(rounds: pd.DataFrame) -> pd.DataFrame:
     again = (rounds["attempts"] > 1).groupby(rounds["round"]).sum().rename("retried")
     tokens = rounds.loc[rounds["caption_tokens"] > 0].groupby("round")["caption_tokens"].mean().rename("tokens")
     chains = rounds.groupby("round").size().rename("chains")
-    return pd.concat([chains, table, flags.astype(int), again, tokens], axis=1).reset_index()
+    return pd.DataFrame(pd.concat([chains, table, flags.astype(int), again, tokens], axis=1).reset_index())
 
 
 def failures(rounds: pd.DataFrame) -> pd.DataFrame:
     """One example of every status that is a failure of its own, with how many there are."""
     failed = rounds[~rounds["status"].isin(["ok", "parent_failed"])]
     counts = failed["status"].value_counts()
-    return failed.drop_duplicates("status").assign(n=lambda rows: rows["status"].map(counts)).reset_index(drop=True)
+    first: pd.DataFrame = failed.drop_duplicates("status")
+    return first.assign(n=first["status"].map(counts)).reset_index(drop=True)
 
 
 def covered(coverage: pd.DataFrame) -> pd.DataFrame:
-    """Per classifier, attribute and round over all seeds: readings expected, and what became of them."""
-    rows = coverage[coverage["concept"] == ALL]
-    return rows.drop_duplicates(["classifier", "attribute", "round"]).sort_values(["classifier", "attribute", "round"])
+    """Per classifier and round over all seeds: readings expected, and what became of them.
+
+    Attributes that fared alike are one row, their names joined.
+    """
+    rows = coverage[coverage["concept"] == ALL].drop_duplicates(["classifier", "attribute", "round"])
+    same = ["classifier", "round", *(name for name in rows if str(name).startswith("n_")), "coverage"]
+    alike = rows.groupby(same, sort=False, dropna=False, observed=True)["attribute"].agg(", ".join).reset_index()
+    return alike.sort_values(["classifier", "attribute", "round"], kind="stable")
 
 
 def bounds(coverage: pd.DataFrame) -> pd.DataFrame:
     """Worst-case bounds of every share over all seeds at the last round, where something was not read."""
     rows = coverage[(coverage["concept"] == ALL) & (coverage["round"] == coverage["round"].max())]
-    return rows[rows["coverage"].astype(float) < 1]
+    return pd.DataFrame(rows[rows["coverage"].astype(float) < 1])

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 WOMEN = frozenset({"female", "woman", "women", "f"})
 MEN = frozenset({"male", "man", "men", "m"})
 ABSOLUTE = re.compile(r"(?<![\w/.<])(?:~?/|[A-Za-z]:\\)[\w.@+~-]+(?:[/\\][\w.@+~-]+)*[/\\]?")
+TESTS = {
+    "mcnemar_midp": "mid-p McNemar test",
+    "bonferroni": "smallest p of the categories, Bonferroni",
+    "stuart_maxwell": "Stuart–Maxwell test",
+    "stuart_maxwell_swaps": "Stuart–Maxwell statistic against swapped rounds",
+    "bhapkar": "Bhapkar test",
+}
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -145,27 +152,24 @@ def two_answer(change: Change, level: float) -> str:
     return f"{went}: a shift of {points(change.shift)} points ({interval(change, level)})."
 
 
-def many_answer(change: Change, apart: Apart | None, tested: Tested | None, level: float) -> str:
-    """The answer for an attribute of several categories: the one that moved most, and how far apart the whole is."""
+def many_answer(change: Change, tested: Tested | None, level: float) -> str:
+    """The answer for an attribute of several categories; `change` is of the one that moved most."""
     if math.isnan(change.shift):
         return nothing(change.attribute)
     p_value = tested.p_value if tested else math.nan
-    if math.isnan(change.low) or math.isnan(p_value):
-        head = f"Whether perceived {change.attribute} shifted {span(change)} cannot be tested"
-        head += f" on {counted(change.n_pairs, 'seed')} read at both ends"
-    elif p_value >= 1 - level:
-        head = f"No shift of perceived {change.attribute} can be told apart from chance {span(change)} ({p_text(p_value)})"
-    else:
-        head = f"Perceived {change.attribute} shifted {span(change)} ({p_text(p_value)})"
-    return f"{head}. {largest(change, level)}{'' if apart is None else ' ' + distance(change, apart, level)}"
+    if math.isnan(p_value) or math.isnan(change.low):
+        on = f"on {counted(change.n_pairs, 'seed')} read at both ends"
+        return f"Whether perceived {change.attribute} shifted {span(change)} cannot be tested {on}."
+    if p_value >= 1 - level:
+        return f"No shift of perceived {change.attribute} can be told apart from chance {span(change)} ({p_text(p_value)})."
+    return f"Perceived {change.attribute} shifted {span(change)} ({p_text(p_value)}): {largest(change, level)}"
 
 
 def largest(change: Change, level: float) -> str:
-    told = (
-        f"The category that moved most is {change.category}: from {percent(change.first)} to {percent(change.last)} "
-        f"of readings, {points(change.shift)} points"
-    )
-    return f"{told}." if math.isnan(change.low) else f"{told} ({interval(change, level)})."
+    told = f"{change.category} moved most, from {percent(change.first)} to {percent(change.last)} of readings"
+    if math.isnan(change.low):
+        return f"{told}, by {points(change.shift)} points."
+    return f"{told}, a shift of {points(change.shift)} points ({interval(change, level)})."
 
 
 def distance(change: Change, apart: Apart, level: float) -> str:
@@ -201,7 +205,7 @@ def footing(change: Change) -> str:
 
 def test_line(tested: Tested, level: float) -> str:
     """The omnibus test in a line, and what its family makes of it."""
-    test = tested.name.replace("_", " ")
+    test = TESTS.get(tested.name, tested.name.replace("_", " "))
     if math.isnan(tested.p_value):
         return f"{tested.family.capitalize()}; not tested: {test or 'too few seeds'}."
     method = "Holm" if tested.family == "confirmatory" else "Benjamini–Hochberg"
@@ -233,3 +237,75 @@ def suppression(concepts: Sequence[str], least: int) -> str:
     if not concepts:
         return ""
     return f"Left out, because fewer than {least} seeds were read there at some round: {joined(concepts)}."
+
+
+# Under figures -------------------------------------------------------------------------------------------------------
+
+
+def n_range(counts: Iterable[float]) -> str:
+    """ "96 seeds", "88 to 96 seeds"."""
+    known = sorted({int(n) for n in counts if not math.isnan(n)})
+    if not known:
+        return "no seeds"
+    return counted(known[0], "seed") if len(known) == 1 else f"{known[0]:,} to {known[-1]:,} seeds"
+
+
+def subjects(attribute: str, categories: Sequence[str]) -> str:
+    return subject(attribute, categories[0]) if len(categories) == 1 else f"Perceived {attribute}"
+
+
+def forest_caption(n: str, level: float) -> str:
+    return (
+        f"Shift of each category from the baseline to the last round, in points, on the seeds read at both ends (n = {n}). "
+        f"Bars are {level_text(level)} intervals over seeds; blue where the interval leaves out 0."
+    )
+
+
+def curve_caption(what: str, n: str, level: float, *, planted: bool) -> str:
+    return f"{what}, share of readings by round, over all seeds (n = {n}). {band(level)}{dashed(planted=planted)}"
+
+
+def concept_caption(what: str, kind: str, n: str, level: float, *, planted: bool) -> str:
+    return f"{what}, by {kind} (n = {n} each); grey: all seeds. {band(level)}{dashed(planted=planted)}"
+
+
+def stack_caption(what: str, kind: str, n: str) -> str:
+    return f"{what}, composition of readings at every round, by {kind} (n = {n} each). Intervals are in the table below."
+
+
+def distance_caption(what: str, n: str, level: float) -> str:
+    return (
+        f"How far {what} has moved from the baseline, over the seeds read at both (n = {n}); coloured band: "
+        f"{level_text(level)} interval over seeds. Grey: mean and {level_text(level)} band of the same distance when the "
+        "rounds of each seed are swapped at random. A distance is never below 0: compare it with that band, not with 0."
+    )
+
+
+def band(level: float) -> str:
+    return f"Band: {level_text(level)} interval over seeds, at each round by itself."
+
+
+def dashed(*, planted: bool) -> str:
+    return " Dashed: the truth planted in this world." if planted else ""
+
+
+def limits(*, cartoon: bool, licensed: bool) -> list[str]:
+    """What the numbers do not say."""
+    told = [
+        "Everything here is a perceived attribute: what an instrument reads off a picture, in the instrument's own "
+        "categories. Nothing is said about who anybody is, and generated people have no identity.",
+        "Drift is raw: the same classifier with the same locator reads every round, the baseline included. Errors of that "
+        "instrument that are alike in all rounds cancel only in part, and errors that differ between photographs and "
+        "generated pictures look like drift. Human labels are not mixed in.",
+        "Shares are over readings that succeeded; what was not read is counted under coverage, with the bounds it leaves open.",
+        "Seeds are what is independent. Intervals speak of seeds like these and of these models with these settings.",
+        "Bands hold at each round by itself, not for the whole curve. Only tests marked confirmatory were declared "
+        "beforehand; the rest, single concepts above all, is exploratory.",
+        "A curve shows that a loop drifts, not which model or which feature of a picture moves it.",
+    ]
+    if cartoon:
+        told.append("The seeds are drawn by the built-in world, a cartoon of known make-up. It checks the instrument; it "
+                    "says nothing about people or about any larger model.")  # fmt: skip
+    if licensed:
+        told.append("The seeds belong to a data set with terms of its own. Check them before this page is passed on.")
+    return told

@@ -1,7 +1,8 @@
 """Distances between two compositions of one attribute: arrays [..., n_categories] that sum to 1 in, [...] out.
 
 Every one is biased upward in small samples: with no drift at all, the mean total variation of two independent samples
-over five groups is .22 / .14 / .10 / .06 / .03 at 20 / 50 / 100 / 300 / 1,000 seeds. None is read without its null.
+of n seeds is about Σ √(p (1 - p) / (π n)), over five even groups .25 / .16 / .11 / .07 / .04 at 20 / 50 / 100 / 300 /
+1,000 seeds. None is read without its null.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def _write_bank(target: Path, seed: int, size: int) -> None:
     parts = np.zeros((size, SIZE, SIZE), np.uint8)
     for index in range(size):
         rendering = render(bank_person(seed, index), derive(seed, "bank", index))
-        images[index], parts[index] = rendering.image, rendering.parts
+        images[index], parts[index] = np.asarray(rendering.image), rendering.parts
     numbers = [[CATEGORIES[name].index(value) for name, value in zip(CATEGORIES, c, strict=True)] for c in COMBINATIONS]
     labels = np.resize(np.array(numbers, np.int64), (size, len(CATEGORIES)))
     for name, array in (("images", images), ("parts", parts), ("labels", labels)):

@@ -36,6 +36,12 @@ def export_generator(pipeline: StableDiffusionPipeline, models: Path) -> None:
     _state_single_precision(models / "generator" / "text_encoder")
 
 
+def make_readable(models: Path) -> None:
+    """Weights are written readable by their owner alone; a package is for everybody."""
+    for path in models.rglob("*.safetensors"):
+        path.chmod(0o644)
+
+
 def weight_hashes(folder: Path) -> dict[str, str]:
     """File below `folder` -> sha256 of every safetensors file."""
     paths = sorted(folder.rglob("*.safetensors"))

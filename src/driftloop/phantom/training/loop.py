@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from driftloop.core.rng import derive, generator
 
@@ -37,9 +39,11 @@ class Plan:
 Loss = Callable[[np.random.Generator], torch.Tensor]
 
 
-def half_precision() -> AbstractContextManager[object]:
-    """bf16 where it is safe: twice as fast on processors that have it."""
-    return torch.autocast("cpu", dtype=torch.bfloat16)
+@contextmanager
+def half_precision() -> Iterator[None]:
+    """bf16 where it is safe, twice as fast where the processor has it; plain attention, faster on short sequences."""
+    with torch.autocast("cpu", dtype=torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+        yield
 
 
 def fit(plan: Plan, model: nn.Module, loss: Loss, folder: Path, report_every: int = 100) -> nn.Module:
@@ -53,7 +57,7 @@ def fit(plan: Plan, model: nn.Module, loss: Loss, folder: Path, report_every: in
     for step in range(start, plan.steps):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(plan, step)
-        value = _step(model, optimiser, lambda step=step: loss(generator(derive(plan.seed, plan.name, step, _rank()))))
+        value = _step(model, optimiser, partial(loss, generator(derive(plan.seed, plan.name, step, _rank()))))
         _follow(average, model, min(plan.ema, (1 + step) / (10 + step)))
         running += (value - running) * max(0.02, 1 / (step - start + 1))
         if (step + 1) % report_every == 0 or step + 1 == plan.steps:
@@ -74,7 +78,7 @@ def learning_rate(plan: Plan, step: int) -> float:
 def _step(model: nn.Module, optimiser: torch.optim.Optimizer, loss: Callable[[], torch.Tensor]) -> float:
     value = loss()
     optimiser.zero_grad(set_to_none=True)
-    value.backward()  # type: ignore[no-untyped-call]
+    value.backward()
     _share_gradients(model)
     nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimiser.step()

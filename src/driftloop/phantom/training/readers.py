@@ -118,7 +118,7 @@ def entropy(logits: dict[str, torch.Tensor], labels: torch.Tensor, smoothing: fl
 
 def train_reader(plan: Plan, model: nn.Module, bank: Bank, folder: Path) -> nn.Module:
     """Trains a reader on roughened pictures of the bank."""
-    model = model.to(memory_format=torch.channels_last)
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def loss(draw: np.random.Generator) -> torch.Tensor:
         rows = draw.integers(len(bank), size=plan.batch)

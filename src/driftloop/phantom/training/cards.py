@@ -1,0 +1,177 @@
+"""Measures the exported models, loaded as any user loads them, and writes card.json and card.md beside each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import DiffusionPipeline
+from PIL import Image
+from transformers import AutoImageProcessor, AutoModelForImageClassification, AutoModelForImageTextToText, AutoProcessor
+
+from driftloop.core.rng import derive
+from driftloop.phantom.grammar import parse, plain
+from driftloop.phantom.training.bank import COMBINATIONS, Bank
+from driftloop.phantom.training.export import weight_hashes
+from driftloop.phantom.training.generator import STEPS
+from driftloop.phantom.world import CATEGORIES, CONDITION, Prior
+
+GUIDANCES = (1.0, 1.5, 2.0)
+Told = Mapping[str, str]
+
+
+class Judge:
+    """The exported classifiers, reading as their adapters do: PIL pictures through the processor."""
+
+    def __init__(self, models: Path) -> None:
+        self.processor = AutoImageProcessor.from_pretrained(models / "gender")
+        self.networks = {name: AutoModelForImageClassification.from_pretrained(models / name).eval() for name in CATEGORIES}
+
+    @torch.no_grad()
+    def numbers(self, images: Sequence[Image.Image]) -> np.ndarray:
+        """Category numbers read (n, 4)."""
+        pixels = self.processor(images=list(images), return_tensors="pt")["pixel_values"].split(128)
+        read = [torch.cat([network(part).logits.argmax(1) for part in pixels]) for network in self.networks.values()]
+        return torch.stack(read, 1).numpy()
+
+
+def true_numbers(told: Sequence[Told]) -> np.ndarray:
+    """Category numbers of fully named persons (n, 4)."""
+    return np.array([[values.index(t[name]) for name, values in CATEGORIES.items()] for t in told])
+
+
+def shares_right(read: np.ndarray, true: np.ndarray) -> dict[str, float]:
+    """Share of rows read right, per attribute."""
+    return {name: round(float(np.mean(read[:, k] == true[:, k])), 4) for k, name in enumerate(CATEGORIES)}
+
+
+def confusion(read: np.ndarray, true: np.ndarray, attribute: str) -> list[list[float]]:
+    """P(read | true), rows and columns in the order of CATEGORIES."""
+    column, size = list(CATEGORIES).index(attribute), len(CATEGORIES[attribute])
+    counts = np.zeros((size, size))
+    np.add.at(counts, (true[:, column], read[:, column]), 1)
+    return [[round(float(v), 4) for v in row] for row in counts / counts.sum(1, keepdims=True).clip(1)]
+
+
+def pictures(pipeline: DiffusionPipeline, captions: Sequence[str], guidance: float) -> list[Image.Image]:
+    """One picture a caption, in batches of 64, each from its own random generator."""
+    images: list[Image.Image] = []
+    for start in range(0, len(captions), 64):
+        part = list(captions[start : start + 64])
+        draws = [torch.Generator().manual_seed(derive(0, "card", start + row)) for row in range(len(part))]
+        images += pipeline(part, guidance_scale=guidance, num_inference_steps=STEPS, generator=draws).images
+    return images
+
+
+def load_pipeline(models: Path) -> DiffusionPipeline:
+    """The exported generator, silent."""
+    pipeline = DiffusionPipeline.from_pretrained(models / "generator")
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def captions_of(images: Sequence[Image.Image], models: Path) -> list[str]:
+    """Greedy captions from the exported captioner."""
+    processor = AutoProcessor.from_pretrained(models / "captioner")
+    model = AutoModelForImageTextToText.from_pretrained(models / "captioner").eval()
+    captions: list[str] = []
+    for start in range(0, len(images), 64):
+        inputs = processor(images=list(images[start : start + 64]), return_tensors="pt")
+        captions += processor.batch_decode(model.generate(**inputs, max_new_tokens=16), skip_special_tokens=True)
+    return captions
+
+
+def named_numbers(captions: Sequence[str]) -> np.ndarray:
+    """Category numbers that captions name (n, 4); -1 where silent."""
+    told = [parse(caption) for caption in captions]
+    return np.array([[v.index(t[name]) if name in t else -1 for name, v in CATEGORIES.items()] for t in told])
+
+
+def silent_prior(pipeline: DiffusionPipeline, judge: Judge, attribute: str, guidance: float, n: int) -> dict[str, list[float]]:
+    """Concept -> shares read from pictures of captions that name the concept and nothing else."""
+    concept = CONDITION[attribute]
+    column, size = list(CATEGORIES).index(attribute), len(CATEGORIES[attribute])
+    shares = {}
+    for category in CATEGORIES[concept]:
+        read = judge.numbers(pictures(pipeline, [plain({concept: category})] * n, guidance))[:, column]
+        shares[category] = [round(float(s), 3) for s in np.bincount(read, minlength=size) / n]
+    return shares
+
+
+def generator_card(models: Path, judge: Judge, copies: int = 2, silent: int = 64) -> tuple[dict[str, Any], list[Image.Image]]:
+    """What the generator's pictures show, and its pictures of all combinations at guidance 1.5."""
+    pipeline = load_pipeline(models)
+    told = [dict(zip(CATEGORIES, c, strict=True)) for c in COMBINATIONS] * copies
+    images = {g: pictures(pipeline, [plain(t) for t in told], g) for g in GUIDANCES}
+    read = {g: judge.numbers(images[g]) for g in GUIDANCES}
+    priors = {
+        attribute: {
+            "planted": {c: list(row) for c, row in getattr(Prior(), attribute).items()},
+            **{f"guidance {g:g}": silent_prior(pipeline, judge, attribute, g, silent) for g in (1.0, 2.0)},
+        }
+        for attribute in CONDITION
+    }
+    card = {
+        "steps": STEPS,
+        "n_fidelity": len(told),
+        "fidelity": {f"guidance {g:g}": shares_right(read[g], true_numbers(told)) for g in GUIDANCES},
+        "confusion at guidance 1": {a: confusion(read[1.0], true_numbers(told), a) for a in CATEGORIES},
+        "n_silent": silent,
+        "silent captions": priors,
+    }
+    return card, images[1.5]
+
+
+def write_cards(models: Path, held_out: Bank, recipes: Mapping[str, Any]) -> None:
+    """Measures everything and writes all cards; `recipes` maps a model's folder name to how it was made."""
+    judge = Judge(models)
+    renders = [Image.fromarray(pixels) for pixels in held_out.images]
+    read = judge.numbers(renders)
+    card, made = generator_card(models, judge)
+    _write(models / "generator", {**recipes["generator"], **card})
+    true = np.resize(true_numbers([dict(zip(CATEGORIES, c, strict=True)) for c in COMBINATIONS]), (len(made), 4))
+    own = judge.numbers(made)
+    for attribute in CATEGORIES:
+        figures = {
+            "categories": list(CATEGORIES[attribute]),
+            "n_renders": len(renders),
+            "accuracy on held-out renders": shares_right(read, held_out.labels)[attribute],
+            "confusion on held-out renders": confusion(read, held_out.labels, attribute),
+            "accuracy on the generator's pictures (against the caption)": shares_right(own, true)[attribute],
+        }
+        _write(models / attribute, {**recipes[attribute], **figures})
+    figures = {
+        "n_renders": len(renders),
+        "named right on held-out renders": shares_right(named_numbers(captions_of(renders, models)), held_out.labels),
+        "n_generated": len(made),
+        "named as the classifiers read, on the generator's pictures": shares_right(
+            named_numbers(captions_of(made, models)), own
+        ),
+        "example": captions_of(renders[:3], models),
+    }
+    _write(models / "captioner", {**recipes["captioner"], **figures})
+
+
+def _write(folder: Path, card: Mapping[str, Any]) -> None:
+    card = {"name": folder.name, **card, "sha256": weight_hashes(folder)}
+    (folder / "card.json").write_text(json.dumps(card, indent=1) + "\n")
+    (folder / "card.md").write_text(f"# {folder.name}\n\n{INTRODUCTION}\n\n" + "\n".join(_lines(card)) + "\n")
+
+
+INTRODUCTION = (
+    "A tiny model of driftloop's built-in world, trained from nothing on its own cartoons. It calibrates the instrument "
+    "and says nothing about people: gender and age are what a drawing shows. All figures were read from these very files."
+)
+
+
+def _lines(value: Any, depth: int = 0) -> list[str]:
+    """Nested figures as an indented list."""
+    lines = []
+    for key, item in value.items():
+        pad = "  " * depth
+        lines += [f"{pad}- {key}:", *_lines(item, depth + 1)] if isinstance(item, Mapping) else [f"{pad}- {key}: {item}"]
+    return lines

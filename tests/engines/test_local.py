@@ -1,0 +1,108 @@
+"""One process or several, here or elsewhere: the same results, and nobody plays the same chain twice."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from comparing import answers, check_whole
+
+from driftloop.core.errors import ConfigError, DriftloopError, StoreError
+from driftloop.core.watch import Watch
+from driftloop.engines.local import Local, Shard
+
+WORDS = ("dataset.n=9", "generator.black_share=0.1", "on_failure.max_share=1")
+
+
+class Told(Watch):
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.totals: dict[str, list[int]] = {}
+        self.done = 0
+
+    def start(self, stage: str, total: int, done: int = 0) -> None:
+        now = self.totals.setdefault(stage, [0, 0])
+        now[0], now[1] = now[0] + total, now[1] + done
+
+    def advance(self, count: int = 1) -> None:
+        self.done += count
+
+
+def test_two_processes_do_what_one_does(play: Any, tmp_path: Path) -> None:
+    one = play(*WORDS, f"results_dir={tmp_path / 'one'}")
+    watch = Told()
+    two = play(*WORDS, "engine.processes=2", watch=watch)
+    assert one.run_id == two.run_id
+    assert answers(one) == answers(two)
+    check_whole(two, 9, 2)
+    assert watch.totals["play"] == [27, 0]
+    assert watch.done == 9 + 27 + len(two.readings) // 2
+
+
+def test_a_worker_that_cannot_go_on_stops_all_with_its_message(play: Any) -> None:
+    with pytest.raises(DriftloopError, match="chains failed, more than on_failure.max_share allows"):
+        play("generator.black_share=1", "engine.processes=2")
+
+
+def test_two_on_the_same_run_are_refused(play: Any, ask: Any) -> None:
+    run = play("rounds=1")
+    with run.store.lock("play"), pytest.raises(StoreError, match="another driftloop is at work in .*play"):
+        play("rounds=2")
+    with run.store.lock("measure"), pytest.raises(StoreError, match="another driftloop is at work in .*measure"):
+        play("rounds=2")
+    with run.store.lock("play-0-2"), pytest.raises(StoreError, match="play-0-2"):
+        play("rounds=3", "engine.shard=0/2")
+
+
+def test_a_shard_and_a_whole_run_exclude_each_other(play: Any) -> None:
+    run = play("rounds=1")
+    with run.store.lock("play", shared=True):
+        with pytest.raises(StoreError, match="another driftloop is at work"):
+            play("rounds=2")
+        play("rounds=2", "engine.shard=0/2", "stages=[play]")
+
+
+def test_shards_that_start_together_both_play(ask: Any, tmp_path: Path) -> None:
+    """Both take the seeds in; neither is refused for the other's doing so."""
+    errors: list[BaseException] = []
+    whole = ask("dataset.n=40", "rounds=1")
+    store = whole.store()
+    store.claim(whole.identity, whole.names, whole.config)
+
+    def shard(index: int) -> None:
+        try:
+            Local(shard=f"{index}/2").play(whole, store, Watch())
+        except BaseException as error:  # noqa: BLE001 (told to the test, whatever it is)
+            errors.append(error)
+
+    threads = [threading.Thread(target=shard, args=(index,)) for index in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert len(store.rounds()) == 80
+
+
+@pytest.mark.parametrize("shard", ["2/2", "1", "a/b", "-1/2", "0/0", "1/2/3"])
+def test_a_shard_that_is_none_is_refused(ask: Any, shard: str) -> None:
+    with pytest.raises(ConfigError, match=r'engine.shard must look like "0/2"'):
+        ask(f"engine.shard='{shard}'").engine.build()
+
+
+@pytest.mark.parametrize("words", [("engine.processes=0",), ("engine.processes=2", "engine.shard=0/2")])
+def test_processes_and_shards_do_not_go_together(ask: Any, words: Any) -> None:
+    with pytest.raises(ConfigError, match="engine.processes must be at least 1, and 1 with engine.shard"):
+        ask(*words).engine.build()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8])
+def test_every_seed_is_in_exactly_one_shard(count: int) -> None:
+    shards = [Shard(index, count) for index in range(count)]
+    found = [sum(shard.has(f"s{n}") for shard in shards) for n in range(500)]
+    assert set(found) == {1}
+    assert min(sum(shard.has(f"s{n}") for n in range(500)) for shard in shards) > 500 / count / 2

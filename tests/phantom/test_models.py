@@ -1,0 +1,145 @@
+"""The shipped models load from their folders alone and do what their cards say, within error."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import driftloop.phantom
+from driftloop.core.batches import batches, padded
+from driftloop.core.rng import derive
+from driftloop.phantom.grammar import parse, plain
+from driftloop.phantom.render import render
+from driftloop.phantom.world import CATEGORIES, Person, nuisances
+
+MODELS = Path(driftloop.phantom.__file__).parent / "models"
+NAMES = ("generator", "captioner", *CATEGORIES)
+MEGABYTE = 1 << 20
+
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning", "ignore::DeprecationWarning")
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing may be fetched."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    yield
+
+
+def card(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((MODELS / name / "card.json").read_text())
+    return found
+
+
+def sample(n: int, start: int = 0) -> list[tuple[dict[str, str], Image.Image]]:
+    """Fresh renders: every attribute value in turn."""
+    combinations = list(product(*CATEGORIES.values()))
+    told = [dict(zip(CATEGORIES, combinations[(start + 97 * i) % len(combinations)], strict=True)) for i in range(n)]
+    seeds = [derive(2026, "test", i) for i in range(n)]
+    return [(t, render(Person(**t, **nuisances(t, s)), s).image) for t, s in zip(told, seeds, strict=True)]
+
+
+def enough(right: int, n: int, stated: float) -> bool:
+    """Not below the stated share by more than four standard errors."""
+    return right / n >= stated - 4 * np.sqrt(max(stated * (1 - stated), 1 / n) / n)
+
+
+def labels(attribute: str, images: list[Image.Image], size: int = 64) -> list[str]:
+    """Read by the exported classifier, rows padded to a multiple of 8."""
+    import torch
+    from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+    processor = AutoImageProcessor.from_pretrained(MODELS / attribute)
+    model = AutoModelForImageClassification.from_pretrained(MODELS / attribute).eval()
+    assert model.dtype == torch.float32
+    read: list[str] = []
+    for batch in batches(images, size):
+        pixels = processor(images=padded(batch, 8), return_tensors="pt")
+        with torch.no_grad():
+            numbers = model(**pixels).logits.argmax(1).tolist()
+        read += [model.config.id2label[number] for number in numbers[: len(batch)]]
+    return read
+
+
+def captions(images: list[Image.Image], size: int = 64) -> list[str]:
+    """Greedy captions of the exported captioner, rows padded to a multiple of 8."""
+    import torch
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    processor = AutoProcessor.from_pretrained(MODELS / "captioner")
+    model = AutoModelForImageTextToText.from_pretrained(MODELS / "captioner").eval()
+    told: list[str] = []
+    for batch in batches(images, size):
+        with torch.no_grad():
+            tokens = model.generate(**processor(images=padded(batch, 8), return_tensors="pt"), max_new_tokens=16)
+        told += processor.batch_decode(tokens[: len(batch)], skip_special_tokens=True)
+    return told
+
+
+def test_folders_hold_safetensors_a_card_and_little_else() -> None:
+    assert {path.name for path in MODELS.iterdir()} == set(NAMES)
+    suffixes = {path.suffix for path in MODELS.rglob("*") if path.is_file()}
+    assert suffixes <= {".safetensors", ".json", ".md", ".txt"}
+    assert sum(path.stat().st_size for path in MODELS.rglob("*") if path.is_file()) < 30 * MEGABYTE
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_card_belongs_to_the_weights(name: str) -> None:
+    for file, stated in card(name)["sha256"].items():
+        path = MODELS / name / file
+        assert os.access(path, os.R_OK)
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == stated
+
+
+@pytest.mark.parametrize("attribute", CATEGORIES)
+def test_classifier_reads_fresh_renders_as_its_card_says(attribute: str) -> None:
+    pairs = sample(48)
+    read = labels(attribute, [image for _, image in pairs])
+    right = sum(r == told[attribute] for r, (told, _) in zip(read, pairs, strict=True))
+    assert enough(right, len(pairs), card(attribute)["accuracy on held-out renders"])
+
+
+def test_captioner_names_fresh_renders_as_its_card_says_at_any_batch_size() -> None:
+    pairs = sample(48)
+    images = [image for _, image in pairs]
+    told = captions(images)
+    for attribute, stated in card("captioner")["named right on held-out renders"].items():
+        right = sum(parse(text).get(attribute) == truth[attribute] for text, (truth, _) in zip(told, pairs, strict=True))
+        assert enough(right, len(pairs), stated), attribute
+    assert captions(images[:10], size=1) == captions(images[:10], size=5) == told[:10]
+
+
+@pytest.mark.slow
+def test_generator_shows_what_captions_say_as_its_card_says_at_any_batch_size() -> None:
+    import torch
+    from diffusers import DiffusionPipeline
+
+    pipeline = DiffusionPipeline.from_pretrained(MODELS / "generator")
+    pipeline.set_progress_bar_config(disable=True)
+    told = [truth for truth, _ in sample(64, start=5)]
+
+    def drawn(rows: range, size: int) -> list[Image.Image]:
+        images: list[Image.Image] = []
+        for batch in batches(list(rows), size):
+            filled = padded(batch, 8)
+            draws = [torch.Generator().manual_seed(row) for row in filled]
+            texts = [plain(told[row]) for row in filled]
+            made = pipeline(texts, num_inference_steps=card("generator")["steps"], guidance_scale=1.5, generator=draws)
+            images += made.images[: len(batch)]
+        return images
+
+    images = drawn(range(64), 64)
+    for attribute, stated in card("generator")["fidelity"]["guidance 1.5"].items():
+        right = sum(r == truth[attribute] for r, truth in zip(labels(attribute, images), told, strict=True))
+        assert enough(right, len(told), stated), attribute
+    for size in (1, 5):
+        assert [np.asarray(a).tobytes() for a in drawn(range(6), size)] == [np.asarray(a).tobytes() for a in images[:6]]

@@ -1,0 +1,50 @@
+"""Every benchmark runs at a tiny size and prints its figure; how fast it is, is never asserted."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).parents[1] / "scripts" / "bench"
+QUICK = {
+    "analysis": (["--scale", "0.002", "--resamples", "100"], r"seconds \d"),
+    "growth": (["--sizes", "20", "40", "--repeats", "1"], r"(?s)fastest size \d.*second largest size \d"),
+    "orchestration": (["--chains", "20", "--repeats", "1"], r"chain-rounds/s on one core \d+"),
+    "resume": (["--chains", "20", "--repeats", "1"], r"seconds to find it finished \d.*no torch imported"),
+    "start": (["--repeats", "1"], r"(?s)--help \d.*no torch imported.*import driftloop \d.*no torch imported"),
+}
+TRAINED = {
+    "naive": (["--chains", "4", "--rounds", "1"], r"(?s)captions differ.*script / driftloop \d"),
+    "overhead": (["--chains", "4", "--rounds", "1", "--repeats", "1"], r"models alone / play \d"),
+}
+SLOW = [pytest.param(name, *what, marks=pytest.mark.slow, id=name) for name, what in TRAINED.items()]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "figure"), [*(pytest.param(name, *what, id=name) for name, what in QUICK.items()), *SLOW]
+)
+def test_prints_its_figure(name: str, arguments: list[str], figure: str, tmp_path: Path) -> None:
+    folder = tmp_path / "scripts" / "bench"  # a copy, so that the record of the real run stays as it is
+    shutil.copytree(BENCH, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    done = subprocess.run(
+        [sys.executable, str(folder / f"{name}.py"), *arguments],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(figure, done.stdout), done.stdout
+    assert "(bar:" in done.stdout
+    assert (tmp_path / "results" / "reference" / f"bench_{name}.txt").read_text() == done.stdout
+
+
+def test_every_benchmark_is_tried() -> None:
+    assert {path.stem for path in BENCH.glob("[!_]*.py")} == {*QUICK, *TRAINED}
