@@ -30,7 +30,7 @@ EVENTS = Counter[str]()
 
 
 class ToyGenerator:
-    """One plain colour with a stripe, from caption and seed. `fail`, `black`: patterns of captions that raise or come out black.
+    """A colour with a stripe, from caption and seed. `fail`, `black`: patterns of captions that raise or come out black.
 
     `black_share`: the share of draws (not of captions) that come out black. `most`: more items than this raise MemoryError.
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import resource
 import signal
@@ -15,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+import driftloop
 from comparing import answers, check_whole, leftovers
-from conftest import TOY, command_path, composed, environment
-
 from driftloop.core.errors import ConfigError, DriftloopError, StoreError
+from driftloop.core.store import Store
 from driftloop.runs import load_runs
+from playing import COMMAND, TOY, environment
 
+MODELS = Path(driftloop.__file__).parent / "phantom/models"
 PLAIN = ("dataset=prompts", "dataset.prompts=[a,b]", "generator=stand_in", "captioner=stand_in", "results_dir=results")
 
 
@@ -88,7 +90,7 @@ def test_a_finished_run_loads_no_torch_and_calls_no_model(tmp_path: Path, play: 
 def test_help_and_plan_load_no_torch(tmp_path: Path, words: tuple[str, ...]) -> None:
     if "plan=true" in words:
         words = (*words, "experiment=none", "classifier=phantom_cnn")
-        if not any((Path(composed.__globals__["CONF"]).parent / "phantom/models").glob("*")):
+        if not (MODELS / "gender").is_dir():
             pytest.skip("the built-in models are not there yet")
     done = loaded(tmp_path, *words)
     assert "loaded: []" in done.stdout
@@ -119,7 +121,7 @@ def test_status_counts_from_the_files_alone(run_command: Any, play: Any, tmp_pat
 def test_a_signal_says_how_to_continue(toy_command: Any, tmp_path: Path, number: int) -> None:
     log = tmp_path / "calls"
     env = environment(DOUBLES_LOG=str(log), DOUBLES_SLOW="0.3")
-    words = (command_path(), *TOY, "rounds=30", "flush_seconds=3600", "stages=[play]")
+    words = (COMMAND, *TOY, "rounds=30", "flush_seconds=3600", "stages=[play]")
     process = subprocess.Popen(words, env=env, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     wait_for(lambda: log.exists() and log.read_text().count("describe") >= 2)
     process.send_signal(number)
@@ -143,13 +145,12 @@ def test_workers_end_with_their_parent(tmp_path: Path) -> None:
     """A killed parent cannot tell them; they must notice, or the run stays locked."""
     log = tmp_path / "calls"
     env = environment(DOUBLES_LOG=str(log), DOUBLES_SLOW="0.2")
-    words = (command_path(), *TOY, "rounds=2000", "engine.processes=2", "stages=[play]")
+    words = (COMMAND, *TOY, "rounds=2000", "engine.processes=2", "stages=[play]")
     process = subprocess.Popen(words, env=env, cwd=tmp_path, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     wait_for(lambda: log.exists() and log.read_text().count("describe") >= 4)
     process.kill()
     process.wait()
     [folder] = (tmp_path / "results").iterdir()
-    from driftloop.core.store import Store
 
     def free() -> bool:
         try:
@@ -267,7 +268,7 @@ def run_of(play: Any, tmp_path: Path) -> Callable[..., str]:
         (["+rouns=3"], "there is no key 'rouns'. Did you mean \"rounds\"?"),
         (["+on_failure.agin=true"], "there is no key on_failure.agin. Did you mean \"again\"?"),
         (["+generator.guidanc=3"], "doubles.ToyGenerator takes no 'guidanc'. Did you mean \"guidance\"?"),
-        (["+classifier.toy.treshold=1"], "classifier.toy: doubles.ToyClassifier takes no 'treshold'. Did you mean \"threshold\"?"),
+        (["+classifier.toy.treshold=1"], "ToyClassifier takes no 'treshold'. Did you mean \"threshold\"?"),
         (["generator=diffusers"], "generator.model must be given, for example generator.model=..."),
         (["dataset=folder"], "dataset.root must be given, for example dataset.root=..."),
         (["~generator.guidance", "+generator.x=1"], "takes no 'x'"),
@@ -289,7 +290,8 @@ def run_of(play: Any, tmp_path: Path) -> Callable[..., str]:
         (["dataset=prompts"], "give either prompts (a list) or file (a path)"),
         (["dataset=prompts", "dataset.prompts=[]"], "no seeds"),
         (["generator=stand_in", "generator.size=0"], "stand_in: size must be at least 1 pixel, got 0"),
-        (["mitigation=[drop_words]", "mitigation.drop_words.probability=2"], "drop_words.probability must lie between 0 and 1, got 2"),
+        (["mitigation=[drop_words]", "mitigation.drop_words.probability=2"],
+         "drop_words.probability must lie between 0 and 1, got 2"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )  # fmt: skip
@@ -345,8 +347,6 @@ def test_a_sweep_is_one_table(toy_command: Any, tmp_path: Path) -> None:
 
 
 def test_runs_as_a_notebook_reads_them(small_run: Any) -> None:
-    import driftloop
-
     runs = driftloop.load_runs(small_run.store.folder.parent)
     assert len(runs) == 1
     run = runs[small_run.run_id]
@@ -360,8 +360,6 @@ def test_runs_as_a_notebook_reads_them(small_run: Any) -> None:
 
 
 def test_no_run_is_an_error_with_the_folder(tmp_path: Path) -> None:
-    import driftloop
-
     with pytest.raises(StoreError, match=r"no run \(a folder with manifest.json\) below"):
         driftloop.load_runs(tmp_path)
 
@@ -370,7 +368,7 @@ def test_a_read_only_place_is_told(play: Any, tmp_path: Path) -> None:
     (tmp_path / "results").write_text("a file where the folder should be")
     with pytest.raises(StoreError, match="could not write"):
         play()
-    assert os.listdir(tmp_path) == ["results"]
+    assert [path.name for path in tmp_path.iterdir()] == ["results"]
 
 
 def test_answers_of_the_command_are_those_of_the_notebook(toy_command: Any, play: Any, tmp_path: Path) -> None:

@@ -30,15 +30,14 @@ REPEATED_UP_TO = 20_000  # chains; larger runs are long enough to be timed once
 
 def grown(folder: Path, chains: int) -> dict[str, float]:
     """Plays one size in this process."""
-    from _play import composed, play, take_in
+    from _play import Stopwatch, composed
 
-    from driftloop.engines.local import players
-
-    asked = composed(folder, stand_ins(folder, chains))
-    cpu, taking = time.process_time(), take_in(asked)
-    seconds = taking + play(asked, players(asked))
+    asked, watch = composed(folder, stand_ins(folder, chains)), Stopwatch()
+    engine, cpu, started = asked.engine.build(), time.process_time(), time.perf_counter()
+    engine.play(asked, asked.store(), watch)
+    seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-    return {"seconds": seconds, "cpu": time.process_time() - cpu, "intake": taking, "peak": peak}
+    return {"seconds": seconds, "cpu": time.process_time() - cpu, "before": watch.began["play"] - started, "peak": peak}
 
 
 def fresh(folder: Path, chains: int) -> dict[str, float]:
@@ -61,7 +60,7 @@ def sized(folder: Path, chains: int, repeats: int) -> dict[str, Any]:
 def lines(sizes: Sequence[Mapping[str, Any]]) -> list[str]:
     table = [
         f"{size['chains']:>7} chains: {size['seconds']:.4f} ms per chain-round (CPU {size['cpu']:.4f}), "
-        f"peak {size['peak']:.0f} MiB; intake {size['intake']:.2f} s of it; median of {size['runs']}"
+        f"peak {size['peak']:.0f} MiB; {size['before']:.2f} s before the first wave; median of {size['runs']}"
         for size in sizes
     ]
     walls = [size["seconds"] for size in sizes]

@@ -27,7 +27,7 @@ def rows(folder: Path) -> dict[str, int]:
 def measured(folder: Path, chains: int, repeats: int) -> list[str]:
     """Plays what is missing, then times the same command on the finished run."""
     command = [DRIFTLOOP, *stand_ins(folder, chains), f"results_dir={folder}"]
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     before = rows(folder)
     middle, walls = wall(command, repeats)
     modules = imported(command)

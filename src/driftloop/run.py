@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from driftloop.core.experiment import Experiment
 from driftloop.core.store import Store
 from driftloop.core.watch import Watch, listening
+from driftloop.engines.local import wanted_seeds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +31,8 @@ RECORDED = ("torch", "diffusers", "transformers", "numpy", "pillow", "pyarrow", 
 def run(experiment: Experiment, watch: Watch, command: Sequence[str], overrides: Sequence[str] = ()) -> None:
     """Plays the stages that were asked for. Every plug-in is built, cheaply, before the first of them starts."""
     build_all(experiment)
+    if "play" in experiment.stages:
+        wanted_seeds(experiment)  # an empty data set, or an id that stands twice, is told before a folder is made
     store = experiment.store()
     store.claim(experiment.identity, experiment.names, experiment.config)
     with recorded(store, experiment, command, overrides) as record, listening(watch):
@@ -114,8 +117,10 @@ def show(experiment: Experiment, store: Store) -> None:
         table = Table(title=f"{store.run_id}: all seeds, round {experiment.rounds}", title_justify="left")
         for column in ("classifier", "attribute", "category", "share", "shift (points)", f"{experiment.level:.0%} interval", "p"):
             table.add_column(column, justify="left" if column in ("classifier", "attribute", "category") else "right")
+        names = [option.name for option in experiment.classifiers]
         for row in _last_round(store.read_table("analysis/drift.parquet")).to_dict("records"):
-            table.add_row(*_cells(row))
+            if row["classifier"] in names:
+                table.add_row(*_cells(row))
         console.print(table)
     report = store.folder / "report" / "index.html"
     if report.exists():
@@ -125,8 +130,6 @@ def show(experiment: Experiment, store: Store) -> None:
 def plan(experiment: Experiment) -> None:
     """Says what is left to do per stage, and spends nothing."""
     from rich.table import Table
-
-    from driftloop.engines.local import wanted_seeds
 
     build_all(experiment)
     store = experiment.store()

@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+import doubles
 from comparing import answers, check_whole, extent, leftovers
+from driftloop.core.errors import Interrupted
+from driftloop.core.watch import Watch, listening
+from driftloop.runs import Run
+from playing import composed_toy, played
 
 WORDS = ("replicates=2", "rounds=3", "generator.batch_size=5", "captioner.batch_size=4", "classifier.toy.batch_size=7",
          "wave=8", "generator.black_share=0.1", "on_failure.max_share=1")  # fmt: skip
@@ -26,17 +32,9 @@ def _played(words: list[str], folder: str, variables: dict[str, str]) -> None:
     """In a process of its own: plays the toy experiment as the command does, until the double kills it."""
     os.environ.update(variables)
     os.chdir(folder)
-    sys.argv = ["driftloop"]
-    import doubles
-    from conftest import composed
-
-    from driftloop.core.errors import Interrupted
-    from driftloop.core.watch import Watch
-    from driftloop.run import run
-
     doubles.watch_the_disk()
     try:
-        run(composed("experiment=toy", "allow_targets=[doubles]", *words), Watch(), command=[])
+        played(composed_toy(Path("results"), *words))
     except Interrupted:
         sys.exit(130)
 
@@ -45,14 +43,14 @@ def _played(words: list[str], folder: str, variables: dict[str, str]) -> None:
 def server() -> Any:
     """Forks clean processes that have everything imported: a hundredth of the time of starting Python."""
     context = mp.get_context("forkserver")
-    context.set_forkserver_preload(["driftloop.run", "driftloop.stages.play", "driftloop.engines.local", "pyarrow.dataset"])
+    context.set_forkserver_preload(["playing", "doubles", "pyarrow.dataset"])
     return context
 
 
 @pytest.fixture
 def killed(server: Any, tmp_path: Path) -> Any:
     def ended(event: str, number: int, *words: str, variable: str = "DOUBLES_KILL", number_of: str = "") -> int:
-        given = [*WORDS, f"results_dir={tmp_path / 'results'}", "flush_seconds=0", *words]
+        given = [*WORDS, "flush_seconds=0", *words]
         plan = {variable: f"{event}:{number}{number_of}"}
         process = server.Process(target=_played, args=(given, str(tmp_path), plan))
         process.start()
@@ -64,20 +62,10 @@ def killed(server: Any, tmp_path: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    from conftest import composed
-
-    from driftloop.core.watch import Watch
-    from driftloop.run import run
-    from driftloop.runs import Run
-
-    asked = composed("experiment=toy", "allow_targets=[doubles]", *WORDS, f"results_dir={tmp_path_factory.mktemp('whole')}")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("driftloop.run.show", lambda *_: None)
-        run(asked, Watch(), command=[])
-    return answers(Run(asked.store().folder))
+    return answers(played(composed_toy(tmp_path_factory.mktemp("whole"), *WORDS)))
 
 
-@pytest.mark.parametrize(("event", "number"), PLAYING + MEASURING, ids=lambda value: str(value))
+@pytest.mark.parametrize(("event", "number"), PLAYING + MEASURING, ids=str)
 def test_after_a_kill_the_same_command_finishes_to_the_same_bits(
     killed: Any, play: Any, ask: Any, undisturbed: Any, event: str, number: int
 ) -> None:
@@ -128,13 +116,16 @@ def test_a_stop_signal_finishes_the_batch_and_writes_everything(
 
 
 def test_a_second_signal_stops_at_once(server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from driftloop.core.watch import Watch, listening
-
     watch = Watch()
-    with pytest.raises(KeyboardInterrupt), listening(watch):
-        signal.raise_signal(signal.SIGINT)
-        assert watch.stopping
-        signal.raise_signal(signal.SIGINT)
+
+    def twice() -> None:
+        with listening(watch):
+            signal.raise_signal(signal.SIGINT)
+            assert watch.stopping
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        twice()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
@@ -146,8 +137,6 @@ def test_shards_killed_and_finished_by_others(killed: Any, play: Any, undisturbe
 
 
 def test_what_a_killed_run_shows_is_whole_so_far(killed: Any, ask: Any, undisturbed: Any) -> None:
-    from driftloop.runs import Run
-
     assert killed("describe", 9) == -signal.SIGKILL
     run = Run(ask(*WORDS).store().folder)
     seen = set(answers(run)["rounds"])

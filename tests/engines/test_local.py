@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comparing import answers, check_whole
 
+from comparing import answers, check_whole
 from driftloop.core.errors import ConfigError, DriftloopError, StoreError
 from driftloop.core.watch import Watch
 from driftloop.engines.local import Local, Shard
@@ -44,15 +44,15 @@ def test_two_processes_do_what_one_does(play: Any, tmp_path: Path) -> None:
 
 
 def test_a_worker_that_cannot_go_on_stops_all_with_its_message(play: Any) -> None:
-    with pytest.raises(DriftloopError, match="chains failed, more than on_failure.max_share allows"):
+    with pytest.raises(DriftloopError, match="chains failed, more than"):
         play("generator.black_share=1", "engine.processes=2")
 
 
 def test_two_on_the_same_run_are_refused(play: Any, ask: Any) -> None:
     run = play("rounds=1")
-    with run.store.lock("play"), pytest.raises(StoreError, match="another driftloop is at work in .*play"):
+    with run.store.lock("play"), pytest.raises(StoreError, match=r"another driftloop is at work in .*play"):
         play("rounds=2")
-    with run.store.lock("measure"), pytest.raises(StoreError, match="another driftloop is at work in .*measure"):
+    with run.store.lock("measure"), pytest.raises(StoreError, match=r"another driftloop is at work in .*measure"):
         play("rounds=2")
     with run.store.lock("play-0-2"), pytest.raises(StoreError, match="play-0-2"):
         play("rounds=3", "engine.shard=0/2")
@@ -96,7 +96,7 @@ def test_a_shard_that_is_none_is_refused(ask: Any, shard: str) -> None:
 
 @pytest.mark.parametrize("words", [("engine.processes=0",), ("engine.processes=2", "engine.shard=0/2")])
 def test_processes_and_shards_do_not_go_together(ask: Any, words: Any) -> None:
-    with pytest.raises(ConfigError, match="engine.processes must be at least 1, and 1 with engine.shard"):
+    with pytest.raises(ConfigError, match="must be at least 1, and 1 with"):
         ask(*words).engine.build()
 
 

@@ -7,11 +7,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import doubles
 import pytest
-from comparing import answers, check_whole, leftovers
 from PIL import Image
 
+import doubles
+from comparing import answers, check_whole, leftovers
 from driftloop.core.errors import DriftloopError, StoreError, TooManyFailuresError
 from driftloop.core.rng import derive
 
@@ -37,13 +37,13 @@ def pictures(tmp_path: Path) -> Path:
 
 def test_unreadable_seed_pictures_fail_and_the_run_goes_on(play: Any, pictures: Path) -> None:
     run = play("dataset=folder", f"dataset.root={pictures}", ANY)
-    rounds = run.rounds.set_index(["seed_id", "round"])
+    rounds = run.rounds.set_index(["seed_id", "round"]).sort_index()
     for seed, fault in (("p2.png", "p2.png"), ("p4.png", "p4.png")):
         assert rounds.loc[(seed, 0), "status"] == "failed"
         assert fault in rounds.loc[(seed, 0), "error"]
         assert rounds.loc[(seed, 1), "status"] == rounds.loc[(seed, 2), "status"] == "parent_failed"
-        assert rounds.loc[(seed, 1), "caption"] is None or rounds["caption"].isna()[(seed, 1)]
-    assert (rounds.drop(["p2.png", "p4.png"])["status"] == "ok").all()
+        assert rounds["caption"].isna()[seed, 1]
+    assert (run.rounds.loc[~run.rounds["seed_id"].isin(["p2.png", "p4.png"]), "status"] == "ok").all()
     assert len(run.readings) == 4 * 3 * 2
     check_whole(run, 6, 2)
 
@@ -100,9 +100,7 @@ def test_a_black_picture_is_drawn_afresh_and_never_described(play: Any) -> None:
     assert len(black) > 5
     assert (black["attempts"] == 2).all()
     assert black["caption"].isna().all()  # the double would have raised at a black picture
-    assert not set(black["chain"] + black["round"].astype(str)) & set(
-        run.readings["chain"] + run.readings["round"].astype(str)
-    )
+    assert not set(black["chain"] + black["round"].astype(str)) & set(run.readings["chain"] + run.readings["round"].astype(str))
     for row in saved.to_dict("records"):
         assert row["generator_seed"] == derive(0, row["seed_id"], row["replicate"], row["round"], 1, "generate")
     after = run.rounds[run.rounds["chain"].isin(black.loc[black["round"] == 1, "chain"]) & run.rounds["round"].gt(1)]
@@ -156,9 +154,10 @@ def test_too_many_failures_stop_the_run_and_everything_stays(play: Any, calls: A
     assert "black_image" in str(stop.value)
     assert "on_failure.again=true" in str(stop.value)
     made = calls()["generate"]
-    assert made < 48
+    assert made == 16  # the first batch, and no more
     finished = play(*words, ANY)
-    assert calls()["generate"] + made == finished.rounds[finished.rounds["round"] > 0]["status"].ne("parent_failed").sum()
+    again = calls()["generate"] + made - finished.rounds.loc[finished.rounds["round"] > 0, "status"].ne("parent_failed").sum()
+    assert 4 < again < 16  # what failed is drawn again, what went well is not
     check_whole(finished, 48, 4)
 
 
@@ -174,7 +173,7 @@ def test_a_generator_that_breaks_the_contract_is_named(play: Any, mode: str) -> 
     wrong = [doubles.Picture(Image.new(mode, (4, 4), "white"))]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("doubles.ToyGenerator.generate", lambda self, captions, seeds: wrong * len(captions))
-        with pytest.raises(DriftloopError, match="a generator must return driftloop.Picture of RGB images"):
+        with pytest.raises(DriftloopError, match="a generator must return"):
             play()
 
 
@@ -192,10 +191,10 @@ def test_a_full_disk_stops_cleanly_and_the_same_command_finishes(play: Any, ask:
     with pytest.MonkeyPatch.context() as patch:
         written = iter(range(10_000))
         patch.setattr("os.fsync", lambda _: doubles.no_room() if next(written) >= number else None)
-        with pytest.raises(StoreError, match="could not write .*No space left on device.*run the same command again"):
+        with pytest.raises(StoreError, match=r"could not write .*No space left on device.*run the same command again"):
             play("flush_seconds=0")
     folder = ask().store().folder
-    assert not [path for path in folder.rglob("*.tmp")]
+    assert not list(folder.rglob("*.tmp"))
     run = play("flush_seconds=0")
     assert answers(run) == answers(whole)
     check_whole(run, 6, 2)

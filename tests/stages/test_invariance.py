@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comparing import answers, check_whole
 
+from comparing import answers, check_whole
 from driftloop.core.watch import Watch
-from driftloop.engines.local import Shard, chains_of, play_shard, players
-from driftloop.stages.intake import intake
-from driftloop.engines.local import wanted_seeds
-from driftloop.stages.play import Play
+from driftloop.engines.local import Shard, chains_of, play_shard, players, wanted_seeds
 from driftloop.runs import Run
+from driftloop.stages.intake import intake
+from driftloop.stages.play import Play
 
 FLAWED = ("replicates=3", "rounds=3", "generator.black_share=0.1", "captioner.mute_share=0.1", "on_failure.max_share=1",
           "dataset.broken=[2]", "classifier.toy.fail_share=0.1", "mitigation=[loud]")  # fmt: skip
@@ -32,7 +31,7 @@ def reference(play: Any, tmp_path: Path) -> Any:
     [("generator.batch_size=1", "captioner.batch_size=1", "classifier.toy.batch_size=1"),
      ("generator.batch_size=5", "captioner.batch_size=3", "classifier.toy.batch_size=7"),
      ("wave=1",), ("wave=5", "generator.batch_size=2"), ("flush_seconds=0",), ("engine.shard=0/1",)],
-    ids=lambda words: " ".join(words),
+    ids=" ".join,
 )  # fmt: skip
 def test_batches_and_waves(play: Any, reference: Any, words: Any) -> None:
     assert answers(play(*FLAWED, *words)) == reference

@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from comparing import answers, check_whole, extent
 
+from comparing import answers, check_whole, extent
 from driftloop.core.errors import IdentityError
 
 
@@ -36,11 +36,11 @@ def test_fewer_rounds_compute_nothing_and_keep_what_is_there(play: Any, calls: A
 
 
 def test_a_raised_limit_computes_only_new_seeds(play: Any, calls: Any) -> None:
-    few = play("dataset.n=12", "dataset.limit=4")
+    few = set(play("dataset.n=12", "dataset.limit=4").seeds["seed_id"])
     calls()
     many = play("dataset.n=12", "dataset.limit=9")
     assert calls()["generate"] == 5 * 2
-    assert set(few.seeds["seed_id"]) < set(many.seeds["seed_id"])
+    assert few < set(many.seeds["seed_id"])
     check_whole(many, 9, 2)
 
 
@@ -76,9 +76,10 @@ def test_a_finished_run_calls_no_model_and_writes_no_row(play: Any, calls: Any) 
     assert parts == (run.store.listing("rounds"), run.store.listing("labels"))
 
 
-def test_another_setting_of_a_model_is_another_run(play: Any) -> None:
-    runs = [play(word) for word in ("arm=''", "generator.guidance=2", "captioner.mute_share=0.01", "root_seed=1")]
-    runs += [play("mitigation=[loud]"), play("mitigation=[loud,quiet]"), play("mitigation=[quiet,loud]")]
+def test_another_setting_of_a_model_is_another_run(ask: Any) -> None:
+    words = ["arm=''", "generator.guidance=2", "captioner.mute_share=0.01", "root_seed=1", "on_failure.retries=2",
+             "dataset.n=7", "mitigation=[loud]", "mitigation=[loud,quiet]", "mitigation=[quiet,loud]"]  # fmt: skip
+    runs = [ask(word) for word in words]
     assert len({run.run_id for run in runs}) == len(runs)
 
 
@@ -118,17 +119,11 @@ def test_the_locator_is_part_of_the_instrument(ask: Any) -> None:
 
 def test_the_order_of_declared_categories_is_part_of_the_instrument(ask: Any) -> None:
     """Probabilities are lists in that order, so two orders must not share a folder."""
-    labels = "{_target_: doubles.ToyClassifier, threshold: 0.6}"
-    one = ask(f"classifier={{toy: {labels}}}") if False else ask()
-    options = one.classifiers[0]
-    flipped = type("Flipped", (), {"categories": {"gender": ("male", "female"), "age": ("young", "old")}})
-    assert _folder(one, options.build().categories) != _folder(one, flipped.categories)
-
-
-def _folder(asked: Any, categories: Any) -> str:
+    before = ask().instruments()[0][0]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("doubles.ToyClassifier.categories", categories)
-        return str(asked.instruments()[0][0])
+        patch.setattr("doubles.ToyClassifier.categories", {"gender": ("male", "female"), "age": ("young", "old")})
+        assert ask().instruments()[0][0] != before
+    assert ask().instruments()[0][0] == before
 
 
 @pytest.mark.parametrize(
@@ -145,7 +140,7 @@ def test_a_folder_of_another_identity_is_refused_by_field(play: Any, path: Any, 
         node = node[key]
     node[path[-1]] = value
     manifest.write_text(json.dumps(body))
-    with pytest.raises(IdentityError, match="belongs to another experiment: .*") as refusal:
+    with pytest.raises(IdentityError, match="belongs to another experiment") as refusal:
         play("rounds=2")
     assert named in str(refusal.value)
     assert len(extent(run)) == 6 * 2

@@ -109,14 +109,16 @@ def test_standardised_interval_minds_a_concept_seen_once_or_never():
     assert np.isnan(moments(column(*[0.0] * 50, np.nan, np.nan), seeds(52, strata)).mean[0])
 
 
-def test_standardised_mean_and_variance_are_the_textbook_ones():
+def test_standardised_mean_and_variance_by_hand():
     generator = np.random.default_rng(1)
     strata = np.repeat([0, 1, 2], [5, 10, 30])
     values = generator.random(45)
     found = moments(values[:, None], seeds(45, strata))
     parts = [values[strata == c] for c in range(3)]
     assert found.mean[0] == pytest.approx(np.mean([part.mean() for part in parts]))
-    assert found.variance[0] == pytest.approx(sum(part.var(ddof=1) / part.size for part in parts) / 9)
+    single = found.mean[0] * (1 - found.mean[0])  # a 0/1 draw at the mean of all, added to each concept
+    by_hand = [(((part - part.mean()) ** 2).sum() + single) / part.size**2 for part in parts]
+    assert found.variance[0] == pytest.approx(sum(by_hand) / 9)
     assert found.step[0] == pytest.approx(1 / 15)
 
 

@@ -7,7 +7,7 @@ from statsmodels.stats.multitest import multipletests
 from driftloop.statistics.multiplicity import benjamini_hochberg, holm
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
 def test_against_statsmodels(p_values):
     named = {f"test {i}": p for i, p in enumerate(p_values)}

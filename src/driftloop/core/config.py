@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from driftloop.core.errors import ConfigError, nearest
-from driftloop.core.weights import fingerprint
+from driftloop.core.weights import check_safe, fingerprint
 
 TARGET = "_target_"
 ALLOWED = ("driftloop",)
@@ -126,6 +126,7 @@ def _identity(node: Any) -> Any:
         plain = dict(_bind(node, "config")) | {TARGET: node[TARGET]} if TARGET in node else dict(node)
         kept = {str(key): _identity(value) for key, value in plain.items() if key not in MEANS}
         if isinstance(kept.get("model"), str):
+            check_safe(kept["model"], remote_code=bool(kept.get("remote_code")))  # here, before a run folder is made
             kept["model"] = fingerprint(kept["model"], kept.get("revision"))
         return kept
     if isinstance(node, list | tuple):

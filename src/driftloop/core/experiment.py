@@ -10,6 +10,7 @@ from typing import Any
 
 from driftloop.core.config import Option, check, digest
 from driftloop.core.errors import ConfigError, nearest
+from driftloop.core.records import Dataset
 from driftloop.core.store import Store
 
 STAGES = ("play", "measure", "analyse", "report")
@@ -56,10 +57,19 @@ class Experiment:
     config: str = field(default="", repr=False)
 
     @cached_property
+    def source(self) -> Dataset:
+        """The data set itself, read once an invocation; it does not travel to other processes."""
+        opened: Dataset = self.dataset.build()
+        return opened
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "source"}
+
+    @cached_property
     def identity(self) -> dict[str, Any]:
         """What makes the pictures and captions what they are; nothing of extent or means."""
         return {
-            "dataset": self.dataset.identity() | {"fingerprint": self.dataset.build().fingerprint()},
+            "dataset": self.dataset.identity() | {"fingerprint": self.source.fingerprint()},
             "generator": self.generator.identity(),
             "captioner": self.captioner.identity(),
             "mitigation": [{option.name: option.identity()} for option in self.mitigations],
@@ -84,12 +94,13 @@ class Experiment:
         return Store(self.results_dir / self.run_id, flush_seconds=self.flush_seconds)
 
     def instruments(self) -> list[tuple[str, Option, dict[str, Any]]]:
-        """(folder of its readings, classifier, identity) for everything that reads pictures, with the locator's part."""
+        """(folder of its readings, classifier, identity) for everything that reads pictures; locator and category order count."""
         locator = self.locator.identity()
         found = []
         for place, options in (("labels", self.classifiers), ("concepts", self.concept_classifiers)):
             for option in options:
-                identity = {"classifier": option.identity(), "locator": locator}
+                categories = {name: list(values) for name, values in option.build().categories.items()}
+                identity = {"classifier": option.identity(), "locator": locator, "categories": categories}
                 found.append((f"{place}/{option.name}-{digest(identity)[:8]}", option, identity))
         return found
 
@@ -100,9 +111,10 @@ def experiment(config: Mapping[str, Any], choices: Mapping[str, str], text: str 
     Raises ConfigError naming the key, what was got and what is allowed, before anything is built.
     """
     _check_keys(config)
-    allowed = ("driftloop", *config["allow_targets"])
+    allowed = ("driftloop", *_list("allow_targets", config["allow_targets"]))
     for group in (*ONES, *LISTS, "truth"):
         check(_call(config, group), allowed, group)
+        _check_batch_sizes(_call(config, group), group)
     ones = {group: Option(choices[group], _call(config, group)) for group in ONES}
     return Experiment(
         name=choices.get("experiment") or "custom",
@@ -116,11 +128,11 @@ def experiment(config: Mapping[str, Any], choices: Mapping[str, str], text: str 
         concept_classifiers=_options(config, "concept_classifier"),
         truth=Option("truth", config["truth"]) if config.get("truth") else None,
         **_numbers(config),
-        stages=_stages(config["stages"]),
+        stages=_stages(_list("stages", config["stages"])),
         arm=str(config["arm"] or ""),
         again=bool(config["on_failure"]["again"]),
         show_seeds=bool(config["show_seeds"]),
-        results_dir=Path(config["results_dir"]),
+        results_dir=_folder("results_dir", config["results_dir"]),
         config=text,
     )
 
@@ -128,6 +140,15 @@ def experiment(config: Mapping[str, Any], choices: Mapping[str, str], text: str 
 def _call(config: Mapping[str, Any], group: str) -> Mapping[str, Any]:
     """The constructor call of a group: extent is not part of it."""
     return {key: value for key, value in (config.get(group) or {}).items() if group != "dataset" or key not in EXTENT}
+
+
+def _check_batch_sizes(call: Mapping[str, Any], group: str) -> None:
+    """That of a group, or those of the options of a list-valued one."""
+    if "batch_size" in call:
+        _number(f"{group}.batch_size", call["batch_size"], int, 1)
+    for name, option in call.items():
+        if group in LISTS and isinstance(option, Mapping):
+            _check_batch_sizes(option, f"{group}.{name}")
 
 
 def _options(config: Mapping[str, Any], group: str) -> list[Option]:
@@ -143,9 +164,23 @@ def _check_keys(config: Mapping[str, Any]) -> None:
         if key not in known:
             raise ConfigError(f"there is no key {key!r}.{nearest(str(key), known)} Keys: {', '.join(known)}.")
     for group, keys in (("on_failure", ("retries", "max_share", "again")), ("analysis", ("resamples", "level"))):
+        if not isinstance(config[group], Mapping):
+            raise ConfigError(f"{group} must be a mapping with {', '.join(keys)}; got {config[group]!r}")
         for key in config[group]:
             if key not in keys:
                 raise ConfigError(f"there is no key {group}.{key}.{nearest(str(key), keys)}")
+
+
+def _list(key: str, value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise ConfigError(f"{key} must be a list, such as [{value or ''}]; got {value!r}")
+    return value
+
+
+def _folder(key: str, value: Any) -> Path:
+    if not isinstance(value, str) or not value:
+        raise ConfigError(f"{key} must be a folder; got {value!r}")
+    return Path(value)
 
 
 def _stages(stages: Sequence[str]) -> list[str]:

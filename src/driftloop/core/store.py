@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 ROWS_PER_PART = 4096
 ENCODERS = 4
+HERE = os.uname().nodename  # a process number says nothing of another machine that plays a shard of the same run
 
 
 class Store:
@@ -68,6 +69,13 @@ class Store:
             body = {"schema_version": SCHEMA_VERSION, "run_id": self.run_id, "names": names, "identity": identity}
             write_bytes(path, json.dumps(body, indent=2, sort_keys=True).encode())
         write_bytes(self.folder / "config.yaml", config.encode())
+        self._clear_leftovers()
+
+    def _clear_leftovers(self) -> None:
+        """Removes the temporary files of processes that were killed while they wrote."""
+        for path in self.folder.rglob(f".*.{HERE}.*.tmp"):
+            if not _alive(int(path.name.split(".")[-2])):
+                path.unlink(missing_ok=True)
 
     def write_json(self, name: str, body: Mapping[str, Any]) -> None:
         write_bytes(self.folder / name, json.dumps(body, indent=2, default=str).encode())
@@ -82,12 +90,12 @@ class Store:
         return [json.loads(path.read_text()) for path in sorted((self.folder / "provenance").glob("*.json"))]
 
     @contextmanager
-    def lock(self, name: str, *, shared: bool = False) -> Iterator[None]:
-        """Refuses a second process on the same part of the run; the system lets go of it when a process dies."""
+    def lock(self, name: str, *, shared: bool = False, wait: bool = False) -> Iterator[None]:
+        """Refuses a second process on the same part of the run, or lets it `wait`; the system frees it when a process dies."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / f".{name}.lock").open("w") as handle:
             try:
-                flock(handle, (LOCK_SH if shared else LOCK_EX) | LOCK_NB)
+                flock(handle, (LOCK_SH if shared else LOCK_EX) | (0 if wait else LOCK_NB))
             except BlockingIOError as error:
                 raise StoreError(
                     f"another driftloop is at work in {self.folder} ({name}); wait for it, or play shards"
@@ -292,7 +300,7 @@ class Writer:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Writes to a temporary name, makes it durable, renames. StoreError says what could not be written and why."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{HERE}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as handle:
@@ -324,6 +332,16 @@ def _once(rows: pd.DataFrame, key: list[str]) -> pd.DataFrame:
 def _until_failure(rows: pd.DataFrame) -> pd.DataFrame:
     failed = rows[rows["status"] != "ok"].groupby("chain")["round"].min()
     return rows[rows["round"] < rows["chain"].map(failed).fillna(np.inf)]
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # it lives, under another user
+    return True
 
 
 def _unique_name() -> str:

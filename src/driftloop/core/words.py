@@ -28,7 +28,10 @@ AGE = {
 
 # These also describe things ("an old house"): they go only where a person follows within two words.
 _OF_THINGS = frozenset({"young", "old", "senior", "adult", "aged", "little"})
-_PERSON = r"(?=(?:\s+[\w-]+){0,1}\s+(?:person|people|wom[ae]n|m[ae]n|lady|ladies|gentlem[ae]n|female|male|guy|adult|couple)\b)"
+_PERSONS = r"(?:person|people|wom[ae]n|m[ae]n|lady|ladies|gentlem[ae]n|girls?|boys?|child(?:ren)?|kids?|female|male|guy|adult|couple)"
+_PERSON = rf"(?=(?:\s+[\w-]+){{0,1}}\s+{_PERSONS}\b)"
+# "a person woman", left of "a young adult woman" or of "a baby child", says the person twice.
+_TWICE = re.compile(rf"\b(?:person|people)\s+(?={_PERSONS}\b)", re.IGNORECASE)
 
 TABLES: Mapping[str, Mapping[str, str]] = {"gender": GENDER, "age": AGE}
 
@@ -37,14 +40,17 @@ def neutral(text: str, attribute: str) -> str:
     """`text` without words that name `attribute` ("gender" or "age"); articles follow ("an elderly man" -> "a man")."""
     table = TABLES[attribute]
     for word in sorted(table, key=len, reverse=True):
-        text = _pattern(word).sub(lambda match, new=table[word]: _said(match, new), text)  # type: ignore[misc]
+        text = _pattern(word, table[word]).sub(lambda match, new=table[word]: _said(match, new), text)  # type: ignore[misc]
+    text = _TWICE.sub("", text) if attribute == "age" else text
     return re.sub(r"\s{2,}", " ", text).strip()
 
 
-def _pattern(word: str) -> re.Pattern[str]:
+def _pattern(word: str, new: str) -> re.Pattern[str]:
     person = _PERSON if word in _OF_THINGS else ""
+    comma = "" if new else r"(?:,(?=\s+\w))?"  # "an elderly, smiling man"
     return re.compile(
-        rf"(?P<article>\b[Aa]n?\s+)?\b(?P<word>{re.escape(word)})\b(?![-'’]\w){person}(?=\s*(?P<next>\w?))",
+        rf"(?P<article>\b[Aa]n?\s+)?\b(?P<word>{re.escape(word)})\b(?!-\w|['’](?!s\b)\w)"
+        rf"{person}{comma}(?=\s*(?P<next>\w?))",
         re.IGNORECASE,
     )
 

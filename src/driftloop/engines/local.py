@@ -49,15 +49,14 @@ class Local:
 
     def play(self, experiment: Experiment, store: Store, watch: Watch) -> None:
         """Takes the seeds in, then plays every shard."""
-        with store.lock("seeds"):
-            intake(store, wanted_seeds(experiment), watch)
+        with store.lock("seeds", wait=True):
+            intake(store, wanted_seeds(experiment), watch, again=experiment.again)
         self._each(partial(play_shard, experiment), watch)
 
     def measure(self, experiment: Experiment, store: Store, watch: Watch) -> None:
         """Reads every picture with every instrument."""
         for folder, option, identity in experiment.instruments():
-            categories = {name: list(values) for name, values in option.build().categories.items()}
-            store.write_json(f"{folder}/classifier.json", {"name": option.name, "categories": categories, **identity})
+            store.write_json(f"{folder}/classifier.json", {"name": option.name, **identity})
         self._each(partial(measure_shard, experiment), watch)
 
     def _each(self, job: Callable[[Shard, Watch], None], watch: Watch) -> None:
@@ -76,7 +75,7 @@ def _parsed(shard: str) -> Shard:
 
 def wanted_seeds(experiment: Experiment) -> list[Any]:
     """The seeds within the limits, in hash order."""
-    seeds = experiment.dataset.build().load()
+    seeds = experiment.source.load()
     if not seeds:
         raise ConfigError(f"data set {experiment.dataset.name} is empty")
     twice = [seed_id for seed_id, count in Counter(seed.seed_id for seed in seeds).items() if count > 1]
@@ -117,7 +116,7 @@ def measure_shard(experiment: Experiment, shard: Shard, watch: Watch) -> None:
     with store.lock("measure", shared=shard.count > 1), store.lock(f"measure-{shard.index}-{shard.count}"):
         rows = pictures(store, chains, experiment.rounds)
         for folder, option, _ in experiment.instruments():
-            todo = unread(store, folder, rows)
+            todo = unread(store, folder, rows, again=experiment.again)
             watch.start(f"measure {option.name}", len(rows), len(rows) - sum(map(len, todo.values())))
             measure(
                 store=store,
@@ -155,7 +154,9 @@ class _Reporting(Watch):
         self._messages.put(("advance", count))
 
     def stop_if_asked(self) -> None:
-        self.stopping = self.stopping or self._asked.is_set()
+        parent = mp.parent_process()
+        orphaned = parent is not None and not parent.is_alive()  # killed, it could not ask
+        self.stopping = self.stopping or self._asked.is_set() or orphaned
         super().stop_if_asked()
 
 

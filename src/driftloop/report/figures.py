@@ -91,9 +91,9 @@ def curves(frame: pd.DataFrame, colours: Mapping[str, str], axis: Axis, layout: 
         _value_axis(ax, axis, axis.top if axis.top is not None else _ceiling(frame if axis.shared else rows))
         for (role, series), line in rows.groupby(["role", "series"], sort=False):
             DRAW[str(role)](ax, line, colours.get(str(series), BLUE))
-        ax.set_title(shortened(panel))
+        _title(ax, panel, layout)
     _outer_labels(grid, layout, axis)
-    if (frame["role"] == "planted").any():
+    if layout.columns == 1 and (frame["role"] == "planted").any():
         grid[0].set_title("- - planted truth", loc="right", fontsize=7.5, fontweight="normal", color=SOFT)
     return figure
 
@@ -110,7 +110,7 @@ def stacks(frame: pd.DataFrame, colours: Mapping[str, str], layout: Layout) -> F
             floor = floor + wide[series].to_numpy()
         _round_axis(ax, frame["round"])
         _value_axis(ax, SHARES, 1.0)
-        ax.set_title(shortened(panel))
+        _title(ax, panel, layout)
     _outer_labels(grid, layout, SHARES)
     _key(figure, colours, layout)
     return figure
@@ -226,6 +226,11 @@ def _outer_labels(grid: Sequence[Axes], layout: Layout, axis: Axis) -> None:
             ax.set_xlabel("round")
 
 
+def _title(ax: Axes, name: str, layout: Layout) -> None:
+    """As much of a name as fits above a panel."""
+    ax.set_title(shortened(name, int(13 * layout.width * ax.get_position().width)))
+
+
 def _key(figure: Figure, colours: Mapping[str, str], layout: Layout) -> None:
     from matplotlib.patches import Patch
 
@@ -262,9 +267,11 @@ def _grid(
 
 
 def _ceiling(frame: pd.DataFrame) -> float:
-    """The next tenth (or a rounder step below it) above all that is shown."""
+    """A round number above all that is shown."""
     most = float(np.nanmax(frame[["value", "high"]].astype(float).to_numpy(), initial=0.0))
-    step = 10.0 ** np.floor(np.log10(most)) / 2 if most > 0 else 0.1
+    if most <= 0:
+        return 0.1
+    step = 10.0 ** np.floor(np.log10(most)) / 2
     return float(ceil(most * 1.02 / step) * step)
 
 

@@ -327,16 +327,19 @@ def distance_figure(material: Material, frame: pd.DataFrame, attribute: str, cla
 
 
 def drift_tables(material: Material) -> list[Table]:
-    """All seeds at the last round; then every round."""
+    """All seeds at the last round; the same with concepts weighted alike; every round."""
     drift = tables.raw(material.drift)
-    whole = drift[drift["concept"].isin([tables.ALL, tables.ALIKE])].sort_values("concept", kind="stable")
+    whole, alike = drift[drift["concept"] == tables.ALL], drift[drift["concept"] == tables.ALIKE]
     last = tables.ends(whole)
     if last.empty:
         return []
-    start, end = int(last["baseline_round"].iloc[0]), int(last["round"].iloc[0])
-    found = [Table(f"From round {start} to round {end}, over all seeds.", [drift_row(material, row) for row in _records(last)])]
-    rows = [round_row(material, row) for row in _records(drift[drift["concept"] == tables.ALL])]
-    return [*found, Table("Every round, over all seeds.", rows)]
+    ends = f"From round {int(last['baseline_round'].iloc[0])} to round {int(last['round'].iloc[0])}"
+    found = [
+        Table(f"{ends}, over all seeds.", [drift_row(material, row) for row in _records(last)]),
+        Table(f"{ends}, {words.name_of(tables.ALIKE)}.", [drift_row(material, row) for row in _records(tables.ends(alike))]),
+        Table("Every round, over all seeds.", [round_row(material, row) for row in _records(whole)]),
+    ]
+    return [table for table in found if table.rows]
 
 
 def concept_tables(material: Material, known: pd.DataFrame) -> list[Table]:
@@ -374,7 +377,7 @@ def round_row(material: Material, row: Mapping[str, Any]) -> dict[str, str]:
     level = words.level_text(material.level)
     return {
         "round": _count(row["round"]),
-        **{key: value for key, value in _whose(material, row).items() if key != "concept"},
+        **_whose(material, row),
         "share": _percent(row["share"]),
         f"{level} interval": _interval(row["share_low"], row["share_high"], _share),
         "seeds": _count(row["n_seeds"]),
@@ -386,8 +389,8 @@ def round_row(material: Material, row: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _whose(material: Material, row: Mapping[str, Any]) -> dict[str, str]:
-    named = {"concept": words.name_of(str(row["concept"]))}
-    named |= {key: str(row[key]) for key in ("attribute", "category")}
+    single = row["concept"] not in (tables.ALL, tables.ALIKE)
+    named = {key: str(row[key]) for key in ("concept", "attribute", "category") if single or key != "concept"}
     if len(material.classifiers) > 1:
         named["classifier"] = str(row["classifier"])
     return {key: words.readable(value, 60) for key, value in named.items()}

@@ -24,9 +24,14 @@ AT_ONCE = 256  # pictures held in memory together
 READERS = 4
 
 
-def intake(store: Store, seeds: Sequence[Seed], watch: Watch) -> None:
-    """Adds the seeds that the run does not have yet. Images are kept as they are, RGB, in images/round-000."""
+def intake(store: Store, seeds: Sequence[Seed], watch: Watch, *, again: bool = False) -> None:
+    """Adds the seeds that the run does not have yet. Images are kept as they are, RGB, in images/round-000.
+
+    `again` opens once more what could not be opened before.
+    """
     known = store.seeds()
+    if again and len(known):
+        known = known[known["error"] == ""]
     have = set(known["seed_id"])
     new = [seed for seed in seeds if seed.seed_id not in have]
     watch.start("seeds", len(seeds), len(seeds) - len(new))
@@ -67,7 +72,7 @@ def _open(seed: Seed) -> tuple[Image | None, str]:
         return None, ""
     try:
         return seed.picture().convert("RGB"), ""
-    except (OSError, ValueError, SyntaxError) as error:  # what Pillow and the loaders raise for a damaged file
+    except Exception as error:  # noqa: BLE001 (whatever a loader or Pillow raises for a damaged file belongs to that seed)
         return None, f"unreadable picture {seed.source}: {error}"[:500]
 
 

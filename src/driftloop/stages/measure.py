@@ -7,6 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import pyarrow.compute as pc
+
 from driftloop.core.attempts import Outcome, attempt
 from driftloop.core.batches import ahead, batches
 from driftloop.core.records import Box, Classifier, Locator, Reading, ReadingStatus
@@ -38,9 +40,13 @@ def pictures(store: Store, chains: Collection[str], rounds: int) -> list[Row]:
     return [{str(key): value for key, value in row.items()} for row in wanted.to_dict("records")]
 
 
-def unread(store: Store, folder: str, rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Image key -> the rows that show it and are not read into `folder` yet. Replicates share their seed's picture."""
-    read = store.rows(folder, ["chain", "round"]).to_pydict()
+def unread(store: Store, folder: str, rows: Sequence[Row], *, again: bool = False) -> dict[str, list[Row]]:
+    """Image key -> the rows that show it and are not read into `folder` yet. Replicates share their seed's picture.
+
+    With `again`, a reading that failed does not count.
+    """
+    found = store.rows(folder, ["chain", "round", "status"])
+    read = (found.filter(pc.field("status") != "failed") if again else found).to_pydict()
     have = set(zip(read["chain"], read["round"], strict=True))
     todo: dict[str, list[Row]] = defaultdict(list)
     for row in rows:

@@ -14,13 +14,14 @@ PAGE = "report/index.html"
 
 def report(experiment: Experiment, store: Store, watch: Watch) -> None:
     """Writes report/index.html and figures/*, unless a page made from the same files is already there."""
-    watch.start("report", 1)
-    now = state(experiment, store)
-    if store.read_json(INPUTS).get("state") != now or not (store.folder / PAGE).exists():
+    inputs = {"state": state(experiment, store)}
+    done = store.read_json(INPUTS) == inputs and (store.folder / PAGE).exists()
+    watch.start("report", 1, done=int(done))
+    if not done:
         text, drawn = page(collect(experiment, store))
         for figure in drawn:
             write_bytes(store.folder / "figures" / f"{figure.name}.svg", figure.file.encode())
             write_bytes(store.folder / "figures" / f"{figure.name}.png", figure.picture)
         write_bytes(store.folder / PAGE, text.encode())
-        store.write_json(INPUTS, {"state": now})
-    watch.advance()
+        store.write_json(INPUTS, inputs)
+        watch.advance()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -88,18 +89,17 @@ def truth(world: World, standardised: bool) -> tuple[Floats, Floats]:
 def _simulated_truth(world: World, standardised: bool) -> tuple[Floats, Floats]:
     concept = world.concept_of(TRUTH_SEEDS)
     early, late = (part[:, 0] for part in draw(world, concept, 1, rng.generator(rng.derive(0, "truth"))))
-    weights = 1 / np.bincount(concept)[concept] if standardised else np.ones(TRUTH_SEEDS)
-    return _weighted(late, weights), _weighted(late - early, weights)
-
-
-def _weighted(values: Floats, weights: Floats) -> Floats:
-    read = np.isfinite(values[:, 0])
-    return np.asarray(np.average(values[read], axis=0, weights=weights[read]))
+    parts = [concept == c for c in range(len(world.concepts))] if standardised else [concept >= 0]
+    share = np.mean([np.nanmean(late[part], axis=0) for part in parts], axis=0)
+    return share, np.mean([np.nanmean((late - early)[part], axis=0) for part in parts], axis=0)
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Of one estimate in one world: how often the interval held the truth, its mean width, how often p <= 1 - level."""
+    """Of one estimate in one world: how often the interval held the truth, its mean width, how often p <= 1 - level.
+
+    Draws without an interval (a concept in which nobody was read) are left out.
+    """
 
     covered: float
     width: float
@@ -132,35 +132,38 @@ def _members(concept: Ints, standardised: bool) -> Group:
 
 def _record(limits: tuple[Floats, Floats], true: float, p_values: Floats, level: float) -> Record:
     low, high = limits
-    held = (low <= true + 1e-9) & (true - 1e-9 <= high)
+    there = np.isfinite(low)
+    held = ((low <= true + 1e-9) & (true - 1e-9 <= high))[there]
     rejected = float((p_values <= 1 - level).mean()) if np.isfinite(p_values).any() else float("nan")
-    return Record(float(held.mean()), float((high - low).mean()), rejected)
+    return Record(float(held.mean()), float((high - low)[there].mean()), rejected)
 
 
 def check_pairs(
-    world: World, distance: Distance, n_seeds: int, repetitions: int, seed: int, *, resamples: int = 400
-) -> tuple[float, Record]:
-    """How often the omnibus test rejects at .05, and the record of a distance, over draws of a world without abstention."""
+    world: World, distances: Sequence[Distance], n_seeds: int, repetitions: int, seed: int, *, resamples: int = 400
+) -> tuple[float, list[Record]]:
+    """How often the omnibus test rejects at .05, and a record per distance, over draws of a world without abstention."""
     concept = world.concept_of(n_seeds)
     members = _members(concept, standardised=False)
     early, late = draw(world, concept, repetitions, rng.generator(seed))
     later, shift = truth(world, standardised=False)
-    true = distance(later - shift, later)
-    found = np.array(
-        [
-            _distance_once(early[:, [i]], late[:, [i]], members, distance, resamples, rng.derive(seed, i))
-            for i in range(repetitions)
-        ]
-    )
-    record = _record((found[:, 0], found[:, 1]), float(true), found[:, 2], 0.95)
-    return float((found[:, 3] <= 0.05).mean()), record
+    draws = [
+        _distances_once(early[:, [i]], late[:, [i]], members, distances, resamples, rng.derive(seed, i))
+        for i in range(repetitions)
+    ]
+    omnibus = np.array([p_value for p_value, _ in draws])
+    found = np.array([limits for _, limits in draws])
+    records = [
+        _record((found[:, j, 0], found[:, j, 1]), float(distance(later - shift, later)), found[:, j, 2], 0.95)
+        for j, distance in enumerate(distances)
+    ]
+    return float((omnibus <= 0.05).mean()), records
 
 
-def _distance_once(
-    early: Floats, late: Floats, members: Group, distance: Distance, resamples: int, seed: int
-) -> tuple[float, float, float, float]:
-    """Low, high and p-value of the distance, and the p-value of the omnibus test, of one draw [n, 1, K]."""
+def _distances_once(
+    early: Floats, late: Floats, members: Group, distances: Sequence[Distance], resamples: int, seed: int
+) -> tuple[float, Floats]:
+    """The p-value of the omnibus test, and low, high and p-value of each distance [distances, 3], of one draw [n, 1, K]."""
     pairs = make_pairs(early, late, members, resamples, seed)
     omnibus = np.array([omnibus_tests(pairs)[0].p_value])
-    found = distance_estimate(distance, pairs, omnibus)
-    return float(found.low[0]), float(found.high[0]), float(found.p_value[0]), float(omnibus[0])
+    estimates = [distance_estimate(distance, pairs, omnibus) for distance in distances]
+    return float(omnibus[0]), np.array([[found.low[0], found.high[0], found.p_value[0]] for found in estimates])

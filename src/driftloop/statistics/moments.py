@@ -46,12 +46,12 @@ def seed_weights(present: Bools, group: Group) -> Floats:
 
 
 def moments(values: Floats, group: Group) -> Moments:
-    """Mean over the seeds of `group`, and its variance, of `values` [n, m] with NaN where a seed has nothing.
+    """Mean over the seeds of `group`, and its variance, of `values` [n, m] in [-1, 1], NaN where a seed has nothing.
 
     The variance is linearised: residuals from the stratum mean, summed within units, squared and summed. Where every
     value is 0 or ±1, seeds are weighted alike and are the units, it is Σ(x - mean)² / n², which makes the interval of a
-    share exact. Otherwise each stratum has the factor n / (n - 1), and a stratum of one seed the variance of a single
-    0/1 draw.
+    share exact; for fractions n (n - 1) stands below. Strata may be small, so each has one seed more, as far from its
+    mean as a 0/1 draw at the mean of all would be, and the degrees of freedom are Satterthwaite's.
     """
     present = np.isfinite(values)
     filled = np.where(present, values, 0.0)
@@ -62,14 +62,24 @@ def moments(values: Floats, group: Group) -> Moments:
     whole = np.asarray(np.isin(np.abs(filled), (0.0, 1.0)).all(axis=0)) & plain
     residual = weight * _residuals(filled, present, sizes, whole, group)
     units, variance, step = _over_units(residual, weight, present, group)
-    lone = (sizes == 1).sum(axis=0) / group.n_strata**2 * np.abs(mean) * (1 - np.abs(mean))
+    single = np.maximum((weight * np.abs(filled)).sum(axis=0) - mean**2, 0.0) if group.n_strata > 1 else 0 * mean
+    added = single / (group.n_strata * np.maximum(sizes, 1)) ** 2
+    by_stratum = summed(residual**2, group.strata, group.n_strata) + added
     return Moments(
         n=present.sum(axis=0),
         mean=mean,
-        variance=np.where(units > 1, variance + lone, np.nan),
+        variance=np.where(units > 1, variance + added.sum(axis=0), np.nan),
         step=step,
-        dof=np.where(whole, np.inf, np.maximum(units - group.n_strata, 1)),
+        dof=np.where(whole, np.inf, np.minimum(_satterthwaite(by_stratum, sizes), np.maximum(units - 1, 1))),
     )
+
+
+def _satterthwaite(variances: Floats, sizes: Floats) -> Floats:
+    """Degrees of freedom of a sum of variances [n_strata, m] from samples of these sizes; at least 1."""
+    one = len(sizes) == 1  # without the seed added to each of several strata
+    parts = (variances**2 / np.maximum(sizes - one, 1)).sum(axis=0)
+    whole = variances.sum(axis=0) ** 2
+    return np.asarray(np.maximum(np.divide(whole, parts, out=sizes.sum(axis=0) - one, where=parts > 0), 1.0))
 
 
 def changes(difference: Floats, group: Group) -> tuple[Moments, Moments, Moments]:
@@ -79,11 +89,11 @@ def changes(difference: Floats, group: Group) -> tuple[Moments, Moments, Moments
 
 
 def _residuals(filled: Floats, present: Bools, sizes: Floats, whole: Bools, group: Group) -> Floats:
-    """Deviations from the stratum mean [n, m], stretched by √(n / (n - 1)) but where `whole`; 0 where absent."""
+    """Deviations from the stratum mean [n, m], stretched by √(n / (n - 1)) for fractions in one stratum; 0 if absent."""
     with np.errstate(invalid="ignore", divide="ignore"):
         centre = summed(filled, group.strata, group.n_strata) / sizes
-        stretch = np.where(whole, 1.0, np.sqrt(np.where(sizes > 1, sizes / (sizes - 1), 0.0)))
-    return np.where(present, (filled - centre[group.strata]) * stretch[group.strata], 0.0)
+    stretch = np.where(whole | (group.n_strata > 1), 1.0, np.sqrt(sizes[0] / np.maximum(sizes[0] - 1, 1)))
+    return np.where(present, (filled - centre[group.strata]) * stretch, 0.0)
 
 
 def _over_units(residual: Floats, weight: Floats, present: Bools, group: Group) -> tuple[Ints, Floats, Floats]:

@@ -116,27 +116,36 @@ def _noise(person: Person, seed: int, *, generated: bool) -> Image:
     return stamp(Image.fromarray(pixels), person, generated)
 
 
-def text(setting: Setting, seeds: Sequence[Seed], replicates: int, rounds: int, root_seed: int) -> Played:
-    """Describe and generate in turn, each item with the random numbers that Play would give it."""
+def text(readers: Sequence[Setting], seeds: Sequence[Seed], replicates: int, rounds: int, root_seed: int) -> list[Played]:
+    """Describe and generate in turn, each item with the random numbers that Play would give it.
+
+    The same pictures are read as each of `readers` says, settings that differ in their classifier alone.
+    """
     chains = [Chain(seed, replicate) for seed in seeds for replicate in range(replicates)]
-    players = Players(generator=Unpainted(), captioner=captioner(setting), mitigations=mitigations(setting))
+    players = Players(generator=Unpainted(), captioner=captioner(readers[0]), mitigations=mitigations(readers[0]))
     pictures = [_noise(Person(**chain.seed.labels), derive(root_seed, chain.seed.seed_id), generated=False) for chain in chains]
-    classifier = ExactClassifier(ATTRIBUTES, setting.confusion, setting.abstention)
-    found = [_codes(classifier.read(pictures))]
+    shown = [pictures]
     for number in range(1, rounds + 1):
         captions = players.describe(pictures, [_context(chain, number - 1, root_seed) for chain in chains])
         made = players.generate([said.text for said in captions], [_context(chain, number, root_seed) for chain in chains])
         pictures = [picture.image for picture in made]
-        found.append(_codes(classifier.read(pictures)))
+        shown.append(pictures)
     shape = (len(seeds), replicates, rounds + 1, len(ATTRIBUTES))
-    return Played(np.stack(found, axis=1).reshape(shape), np.array([_start(seed.labels) for seed in seeds]))
+    starts = np.array([_start(seed.labels) for seed in seeds])
+    return [Played(_read_off(reader, shown).reshape(shape), starts) for reader in readers]
+
+
+def _read_off(setting: Setting, shown: Sequence[Sequence[Image]]) -> Ints:
+    """What the classifier says of the pictures of each round, (chains, rounds + 1, attributes)."""
+    classifier = ExactClassifier(ATTRIBUTES, setting.confusion, setting.abstention)
+    return np.stack([_codes(classifier.read(pictures)) for pictures in shown], axis=1)
 
 
 def captioner(setting: Setting) -> ExactCaptioner:
     return ExactCaptioner(0.0 if setting.dropped else setting.omission)
 
 
-def mitigations(setting: Setting) -> list[DropWords]:
+def mitigations(setting: Setting) -> list[Any]:
     return [DropWords(probability=setting.omission)] if setting.dropped else []
 
 
@@ -208,5 +217,6 @@ def _dense(readings: pd.DataFrame, shape: tuple[int, ...]) -> Ints:
     """Tidy readings as (seeds in order of their names, replicates, rounds, attributes)."""
     ordered = readings.assign(at=readings["attribute"].map({name: i for i, name in enumerate(ATTRIBUTES)}))
     ordered = ordered.sort_values(["seed_id", "replicate", "round", "at"])
-    codes = [-1 if row[1] is None else CATEGORIES[row[0]].index(row[1]) for row in ordered[["attribute", "label"]].to_numpy()]
+    labels = zip(ordered["attribute"], ordered["label"].astype(object), ordered["status"], strict=True)
+    codes = [CATEGORIES[name].index(label) if status == "ok" else -1 for name, label, status in labels]
     return np.array(codes).reshape(shape)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -39,18 +39,14 @@ class Setting:
         rate = self.omission if omission is None else omission
         return ClosedForm(rate, classifier_confusion=self.confusion, classifier_abstention=self.abstention)
 
-    def faithful(self) -> Setting:
-        """The same loop read without error."""
-        return replace(self, confusion=None, abstention=None)
-
 
 GENDER_READ = {
     "seed": {"female": [[0.97, 0.03], [0.06, 0.94]], "male": [[0.97, 0.03], [0.06, 0.94]]},
     "generated": {"female": [[0.90, 0.10], [0.02, 0.98]], "male": [[0.90, 0.10], [0.02, 0.98]]},
 }
 OLDER_MISREAD = {
-    "female": [[0.95, 0.05, 0, 0, 0], [0.05, 0.85, 0.1, 0, 0], [0, 0.05, 0.9, 0.05, 0], [0, 0, 0.3, 0.7, 0], [0, 0, 0, 0.3, 0.7]],
-    "male": [[0.9, 0.1, 0, 0, 0], [0.1, 0.7, 0.2, 0, 0], [0, 0.02, 0.93, 0.05, 0], [0, 0, 0.1, 0.8, 0.1], [0, 0, 0, 0.1, 0.9]],
+    "female": [[0.95, 0.05, 0, 0, 0], [0.05, 0.85, 0.1, 0, 0], [0, 0.1, 0.9, 0, 0], [0, 0, 0.3, 0.7, 0], [0, 0, 0, 0.3, 0.7]],
+    "male": [[0.9, 0.1, 0, 0, 0], [0.1, 0.7, 0.2, 0, 0], [0, 0, 0.95, 0.05, 0], [0, 0, 0.1, 0.8, 0.1], [0, 0, 0, 0.1, 0.9]],
 }  # fmt: skip
 AGE_READ = {"seed": np.eye(5).tolist(), "generated": OLDER_MISREAD}
 ABSTAINS = {

@@ -6,6 +6,7 @@ logits. While it trains, heads on the pooled picture name the attributes too: th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from driftloop.phantom.training.readers import entropy, heads, roughened
 from driftloop.phantom.world import CATEGORIES
 
 CAPTIONER = Plan("captioner", steps=1700, batch=64, rate=1.2e-3, seed=31, ema=0.997, decay=0.05, warmup=200)
+POLISH = Plan("captioner_polish", steps=500, batch=64, rate=3e-4, seed=32, ema=0.99, decay=0.05)
 WIDTH = 128
 SPECIAL = {"pad_token": "[PAD]", "unk_token": "[UNK]", "bos_token": "[DEC]", "sep_token": "[SEP]", "cls_token": "[CLS]"}
 
@@ -111,24 +113,38 @@ def caption_tokens(tokenizer: PreTrainedTokenizerFast) -> torch.Tensor:
     return torch.as_tensor(tokenizer(texts, padding=True, add_special_tokens=False)["input_ids"])
 
 
-def train_captioner(bank: Bank, folder: Path, plan: Plan = CAPTIONER) -> BlipForConditionalGeneration:
+def train_captioner(bank: Bank, folder: Path) -> Lesson:
     """Trains on roughened pictures of the bank; row i of the bank shows combination i % 420."""
-    torch.manual_seed(plan.seed)
+    torch.manual_seed(CAPTIONER.seed)
+    return _trained(Lesson(new_captioner(new_tokenizer())), CAPTIONER, bank.pixels, bank, folder)
+
+
+def polish_captioner(lesson: Lesson, bank: Bank, redrawn: Bank, folder: Path) -> Lesson:
+    """Trains further, every other picture one that the generator drew from the plain caption of row i % 420."""
+
+    def pixels(rows: np.ndarray) -> torch.Tensor:
+        half = len(rows) // 2
+        return torch.cat([bank.pixels(rows[:half]), redrawn.pixels(rows[half:] % len(redrawn))])
+
+    return _trained(lesson, POLISH, pixels, bank, folder)
+
+
+def _trained(lesson: Lesson, plan: Plan, pixels: Callable[[np.ndarray], torch.Tensor], bank: Bank, folder: Path) -> Lesson:
     tokenizer = new_tokenizer()
-    lesson, captions = Lesson(new_captioner(tokenizer)), caption_tokens(tokenizer)
+    captions = caption_tokens(tokenizer)
 
     def loss(draw: np.random.Generator) -> torch.Tensor:
         rows = draw.integers(len(bank), size=plan.batch)
         tokens = captions[rows % len(COMBINATIONS)]
         with half_precision():
-            logits, read = lesson(roughened(bank.pixels(rows), draw), tokens[:, :-1])
+            logits, read = lesson(roughened(pixels(rows), draw), tokens[:, :-1])
         told = functional.cross_entropy(
             logits.float().flatten(0, 1), tokens[:, 1:].flatten(), ignore_index=tokenizer.pad_token_id
         )
         return told + 0.1 * entropy(read, torch.from_numpy(bank.labels[rows]))
 
     fit(plan, lesson, loss, folder)
-    return lesson.captioner
+    return lesson
 
 
 @torch.no_grad()

@@ -57,12 +57,12 @@ def confusion(read: np.ndarray, true: np.ndarray, attribute: str) -> list[list[f
     return [[round(float(v), 4) for v in row] for row in counts / counts.sum(1, keepdims=True).clip(1)]
 
 
-def pictures(pipeline: DiffusionPipeline, captions: Sequence[str], guidance: float) -> list[Image.Image]:
+def pictures(pipeline: DiffusionPipeline, captions: Sequence[str], guidance: float, name: str = "card") -> list[Image.Image]:
     """One picture a caption, in batches of 64, each from its own random generator."""
     images: list[Image.Image] = []
     for start in range(0, len(captions), 64):
         part = list(captions[start : start + 64])
-        draws = [torch.Generator().manual_seed(derive(0, "card", start + row)) for row in range(len(part))]
+        draws = [torch.Generator().manual_seed(derive(0, name, start + row)) for row in range(len(part))]
         images += pipeline(part, guidance_scale=guidance, num_inference_steps=STEPS, generator=draws).images
     return images
 

@@ -22,7 +22,7 @@ from driftloop.phantom.training.bank import COMBINATIONS
 from driftloop.phantom.training.loop import Plan, fit, half_precision
 from driftloop.phantom.world import CATEGORIES, complete
 
-GENERATOR = Plan("generator", steps=5000, batch=48, rate=1.5e-3, seed=41, ema=0.999, decay=0.01, warmup=200)
+GENERATOR = Plan("generator", steps=4000, batch=48, rate=1.5e-3, seed=41, ema=0.999, decay=0.01, warmup=200)
 SILENCE = 0.18
 """Probability that a training caption leaves an attribute out."""
 EMPTY = 0.08

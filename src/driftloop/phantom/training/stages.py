@@ -16,13 +16,15 @@ import torch
 from diffusers import AutoencoderTiny
 from torch import distributed
 
+from driftloop.phantom.grammar import plain
 from driftloop.phantom.training import autoencoder, captioner, cards, export, generator, readers
-from driftloop.phantom.training.bank import Bank, load_bank
+from driftloop.phantom.training.bank import COMBINATIONS, Bank, load_bank
 from driftloop.phantom.training.loop import half_precision
 from driftloop.phantom.world import CATEGORIES
 
 BANK_SIZE = 42_000
 LATENT_BANK = 25_200
+REDRAWN = 8
 HELD_OUT = 2_100
 COMMAND = "scripts/train_phantom"
 
@@ -63,10 +65,27 @@ class Workshop:
 
     def captioner(self) -> None:
         """Stage: the captioner."""
-        model = captioner.train_captioner(self.bank, self.work)
-        captions = captioner.described(model, captioner.new_tokenizer(), self.pixels())
+        self._finish_captioner(captioner.train_captioner(self.bank, self.work))
+
+    def polish(self) -> None:
+        """Stage: the captioner further, on pictures of the generator too."""
+        lesson = captioner.train_captioner(self.bank, self.work)
+        self._finish_captioner(captioner.polish_captioner(lesson, self.bank, self._redrawn(), self.work))
+
+    def _finish_captioner(self, lesson: captioner.Lesson) -> None:
+        captions = captioner.described(lesson.captioner, captioner.new_tokenizer(), self.pixels())
         print("captioner on renders", captioner.named_right(captions, self.held_out.labels), flush=True)
-        export.export_captioner(model, self.models)
+        export.export_captioner(lesson.captioner, self.models)
+
+    def _redrawn(self) -> Bank:
+        """Pictures by the exported generator, row i from the plain caption of combination i % 420."""
+        path = self.work / "redrawn.npy"
+        if not path.exists():
+            captions = [plain(dict(zip(CATEGORIES, c, strict=True))) for c in COMBINATIONS] * REDRAWN
+            made = cards.pictures(cards.load_pipeline(self.models), captions, guidance=1.5, name="redrawn")
+            np.save(path, np.stack([np.asarray(image) for image in made]))
+        images = np.load(path)
+        return Bank(images, self.bank.parts[: len(images)], self.bank.labels[: len(images)])
 
     def autoencoder(self) -> AutoencoderTiny:
         """Stage: encoder and decoder together, read by the judges before anything is trained on it."""
@@ -110,7 +129,7 @@ class Workshop:
     def _recipes(self) -> dict[str, Any]:
         minutes = json.loads(self._minutes_file.read_text()) if self._minutes_file.exists() else {}
         plans = {attribute: [readers.JUDGES] for attribute in CATEGORIES}
-        plans["captioner"] = [captioner.CAPTIONER]
+        plans["captioner"] = [captioner.CAPTIONER, captioner.POLISH]
         plans["generator"] = [readers.CRITIC, autoencoder.AUTOENCODER, autoencoder.REFINEMENT, generator.GENERATOR]
         return {
             name: {"command": COMMAND, "plans": [asdict(p) for p in parts], "minutes": minutes} for name, parts in plans.items()
@@ -131,7 +150,7 @@ class Workshop:
         self._minutes_file.write_text(json.dumps(minutes))
 
 
-STAGES = ("judges", "critic", "captioner", "autoencoder", "decoder", "generator", "cards")
+STAGES = ("judges", "critic", "captioner", "autoencoder", "decoder", "generator", "polish", "cards")
 """In their order; judges and captioner need nothing of the others and may run beside them."""
 
 

@@ -1,0 +1,168 @@
+"""The second generator: a diffusion transformer in PixArt's form, on the latents of the first one's autoencoder.
+
+Lessons, silence and schedule are those of the first generator; the network, the text encoder (T5) and the tokens are
+not. Heads on the encoded words name what a caption tells while it trains: the words learn from them first.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderTiny, PixArtSigmaPipeline, PixArtTransformer2DModel
+from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers, processors
+from tokenizers.models import WordLevel
+from torch import nn
+from torch.nn import functional
+from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
+
+from driftloop.phantom.grammar import vocabulary
+from driftloop.phantom.training.bank import COMBINATIONS
+from driftloop.phantom.training.generator import (
+    EMPTY,
+    FACE,
+    FACE_WEIGHT,
+    LENGTH,
+    completed,
+    new_lessons,
+    new_scheduler,
+)
+from driftloop.phantom.training.loop import Plan, fit, half_precision
+from driftloop.phantom.world import CATEGORIES
+
+DIT = Plan("generator_dit", steps=3600, batch=48, rate=1.2e-3, seed=71, ema=0.998, decay=0.01, warmup=200)
+TEXT_WIDTH = 128
+HEADS, HEAD_WIDTH, LAYERS = 5, 32, 6
+TELLING_WEIGHT = 0.05
+
+
+def new_tokenizer() -> PreTrainedTokenizerFast:
+    """One token per word of the grammar; marks between words count for nothing."""
+    words = ["<pad>", "</s>", "<unk>", *vocabulary()]
+    tokenizer = Tokenizer(WordLevel({word: number for number, word in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("[a-z]+(?:-[a-z]+)*"), behavior="removed", invert=True)
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=LENGTH
+    )
+
+
+def new_text_encoder(tokenizer: PreTrainedTokenizerFast) -> T5EncoderModel:
+    """An untrained T5 encoder of two layers."""
+    config = T5Config(
+        vocab_size=len(tokenizer),
+        d_model=TEXT_WIDTH,
+        d_kv=32,
+        d_ff=2 * TEXT_WIDTH,
+        num_layers=2,
+        num_heads=4,
+        dropout_rate=0.0,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    return T5EncoderModel(config)
+
+
+def new_transformer(channels: int = 16) -> PixArtTransformer2DModel:
+    """An untrained diffusion transformer over the 64 latents one by one, residual branches open from the start."""
+    width = HEADS * HEAD_WIDTH
+    model = PixArtTransformer2DModel(
+        sample_size=8,
+        patch_size=1,
+        in_channels=channels,
+        out_channels=channels,
+        num_layers=LAYERS,
+        num_attention_heads=HEADS,
+        attention_head_dim=HEAD_WIDTH,
+        cross_attention_dim=width,
+        caption_channels=TEXT_WIDTH,
+        use_additional_conditions=False,
+    )
+    nn.init.zeros_(model.proj_out.weight)
+    nn.init.normal_(model.adaln_single.linear.weight, std=0.02)
+    for block in model.transformer_blocks:
+        block.scale_shift_table.data.mul_(0.1)
+        block.scale_shift_table.data[[2, 5]] += 1  # the gates
+    return model
+
+
+class Denoiser(nn.Module):
+    """Transformer and text encoder, trained together, with the training-time heads."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+        super().__init__()
+        self.transformer, self.text = new_transformer(), new_text_encoder(tokenizer)
+        self.heads = nn.ModuleDict({name: nn.Linear(TEXT_WIDTH, len(values) + 1) for name, values in CATEGORIES.items()})
+        self.pad = tokenizer.pad_token_id
+
+    def forward(
+        self, noisy: torch.Tensor, steps: torch.Tensor, tokens: torch.Tensor
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Predicted velocity (rows, 16, 8, 8), and per attribute the logits of what the words tell, the last: nothing."""
+        mask = (tokens != self.pad).long()
+        words = self.text(tokens, attention_mask=mask).last_hidden_state
+        velocity = self.transformer(
+            noisy,
+            encoder_hidden_states=words,
+            encoder_attention_mask=mask,
+            timestep=steps,
+            added_cond_kwargs={"resolution": None, "aspect_ratio": None},
+        ).sample
+        pooled = (words * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+        return velocity, {name: head(pooled) for name, head in self.heads.items()}
+
+
+def telling_loss(read: dict[str, torch.Tensor], told: np.ndarray) -> torch.Tensor:
+    """Cross-entropy of what the words tell, summed over the attributes; told (rows, 4), -1 where silent."""
+    losses = []
+    for column, logits in enumerate(read.values()):
+        wanted = np.where(told[:, column] < 0, logits.shape[1] - 1, told[:, column])
+        losses.append(functional.cross_entropy(logits.float(), torch.from_numpy(wanted)))
+    return torch.stack(losses).sum()
+
+
+def train_dit(latents: torch.Tensor, folder: Path, plan: Plan = DIT) -> Denoiser:
+    """Trains on the latents of a bank; row i of the bank shows combination i % 420."""
+    torch.manual_seed(plan.seed)
+    tokenizer = new_tokenizer()
+    denoiser, lessons, schedule = Denoiser(tokenizer), new_lessons(tokenizer), new_scheduler().alphas_cumprod
+    copies = len(latents) // len(COMBINATIONS)
+    weight = torch.ones(8, 8)
+    weight[FACE] = FACE_WEIGHT
+    weight /= weight.mean()
+
+    def loss(draw: np.random.Generator) -> torch.Tensor:
+        captions = draw.integers(len(lessons.told), size=plan.batch)
+        seeds = draw.integers(1 << 62, size=plan.batch)
+        shown = np.array([completed(lessons.told[c], int(s)) for c, s in zip(captions, seeds, strict=True)])
+        clean = latents[shown + len(COMBINATIONS) * draw.integers(copies, size=plan.batch)].float()
+        silent = draw.random(plan.batch) < EMPTY
+        tokens = lessons.tokens[captions].clone()
+        tokens[silent] = lessons.empty
+        told = np.where(silent[:, None], -1, lessons.told[captions])
+        steps = torch.from_numpy(draw.integers(len(schedule), size=plan.batch))
+        noise = torch.from_numpy(draw.standard_normal(clean.shape, dtype=np.float32))
+        signal = schedule[steps].sqrt()[:, None, None, None]
+        spread = (1 - schedule[steps]).sqrt()[:, None, None, None]
+        with half_precision():
+            velocity, read = denoiser(signal * clean + spread * noise, steps, tokens)
+        error = (velocity.float() - (signal * noise - spread * clean)).square()
+        return (weight * error).mean() + TELLING_WEIGHT * telling_loss(read, told)
+
+    fit(plan, denoiser, loss, folder)
+    return denoiser
+
+
+def new_pipeline(denoiser: Denoiser, autoencoder: AutoencoderTiny) -> PixArtSigmaPipeline:
+    """The pipeline, in evaluation mode."""
+    pipeline = PixArtSigmaPipeline(
+        vae=autoencoder.eval(),
+        text_encoder=denoiser.text.eval(),
+        tokenizer=new_tokenizer(),
+        transformer=denoiser.transformer.eval(),
+        scheduler=new_scheduler(),
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline

@@ -1,0 +1,257 @@
+"""Measures the further models, loaded as any user loads them: figures for card.json and card.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import AutoImageProcessor, AutoModelForImageClassification, AutoModelForSemanticSegmentation, CLIPModel, CLIPProcessor
+
+from driftloop.captioners.vision_language import TransformersCaptioner
+from driftloop.core.batches import batches
+from driftloop.core.rng import derive
+from driftloop.generators.diffusion import DiffusersGenerator
+from driftloop.phantom.figure import PARTS
+from driftloop.phantom.grammar import plain
+from driftloop.phantom.training.bank import COMBINATIONS, Bank
+from driftloop.phantom.training.biased import FEMALE, MALE, Bias, Shown, shows_hair
+from driftloop.phantom.training.cards import Judge, confusion, named_numbers, shares_right, true_numbers
+from driftloop.phantom.training.encoder import combination_numbers, plain_captions
+from driftloop.phantom.training.generator import STEPS
+from driftloop.phantom.training.llava import PROMPT
+from driftloop.phantom.training.omitting import OMISSION
+from driftloop.phantom.training.regions import intersection_over_union, upsampled
+from driftloop.phantom.world import CATEGORIES, CONDITION, NUISANCE, Prior
+
+Images = Sequence[Image.Image]
+DIT_EXTRA = {"use_resolution_binning": False, "clean_caption": False}
+TELLING = [dict(zip(CATEGORIES, combination, strict=True)) for combination in COMBINATIONS]
+
+
+def as_images(pixels: np.ndarray) -> list[Image.Image]:
+    """Pictures (n, 64, 64, 3) as PIL."""
+    return [Image.fromarray(picture) for picture in pixels]
+
+
+def described(captioner: TransformersCaptioner, images: Images, name: str = "card") -> list[str]:
+    """Captions, each sampled with the random numbers of its own picture."""
+    seeds = [derive(0, name, number) for number in range(len(images))]
+    parts = batches(list(zip(images, seeds, strict=True)), captioner.batch_size)
+    return [c.text for part in parts for c in captioner.describe([i for i, _ in part], [s for _, s in part])]
+
+
+def captioner_figures(captioner: TransformersCaptioner, renders: Bank, round_trips: np.ndarray) -> dict[str, Any]:
+    """What a faithful captioner names right."""
+    told = {"held-out renders": renders.images, "their round trips": round_trips}
+    captions = {name: described(captioner, as_images(pixels)) for name, pixels in told.items()}
+    return {
+        "n_pictures": len(renders),
+        **{f"named right on {k}": shares_right(named_numbers(v), renders.labels) for k, v in captions.items()},
+        "example": captions["held-out renders"][:3],
+    }
+
+
+def omission_figures(captioner: TransformersCaptioner, renders: Bank, round_trips: np.ndarray) -> dict[str, Any]:
+    """How often sampled captions leave an attribute out, overall and per category, and whether what they name is right."""
+    figures: dict[str, Any] = {"planted omission": OMISSION, "n_pictures": len(renders), "sampling": "temperature 1"}
+    for origin, pixels in (("held-out renders", renders.images), ("their round trips", round_trips)):
+        captions = described(captioner, as_images(pixels))
+        named = named_numbers(captions)
+        figures[f"left out on {origin}"] = _shares_silent(named)
+        figures[f"both left out on {origin}"] = round(float((named[:, :2] < 0).all(1).mean()), 4)
+        figures[f"left out on {origin}, by true category"] = {
+            name: _silent_by_category(named, renders.labels, name) for name in OMISSION
+        }
+        figures[f"named right where named on {origin}"] = _right_where_named(named, renders.labels)
+        figures["example"] = captions[:4]
+    return figures
+
+
+def _shares_silent(named: np.ndarray) -> dict[str, float]:
+    return {name: round(float((named[:, k] < 0).mean()), 4) for k, name in enumerate(CATEGORIES)}
+
+
+def _silent_by_category(named: np.ndarray, labels: np.ndarray, attribute: str) -> dict[str, float]:
+    column = list(CATEGORIES).index(attribute)
+    silent = named[:, column] < 0
+    return {v: round(float(silent[labels[:, column] == k].mean()), 4) for k, v in enumerate(CATEGORIES[attribute])}
+
+
+def _right_where_named(named: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    right = {}
+    for k, name in enumerate(CATEGORIES):
+        told = named[:, k] >= 0
+        right[name] = round(float((named[told, k] == labels[told, k]).mean()), 4)
+    return right
+
+
+# Classifiers that are wrong on purpose -----------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def genders_read(folder: Path, images: Images) -> np.ndarray:
+    """0 female, 1 male (n,), read by an exported classifier."""
+    processor = AutoImageProcessor.from_pretrained(folder)
+    model = AutoModelForImageClassification.from_pretrained(folder).eval()
+    pixels = processor(images=list(images), return_tensors="pt")["pixel_values"].split(128)
+    read: np.ndarray = torch.cat([model(part).logits.argmax(1) for part in pixels]).numpy()
+    return read
+
+
+def bias_figures(
+    bias: Bias, models: Path, renders: Bank, round_trips: np.ndarray, nuisances: np.ndarray, made: tuple[Images, np.ndarray]
+) -> dict[str, Any]:
+    """What a wrong classifier reads where; `made` are a generator's pictures and the genders their captions name."""
+    figures: dict[str, Any] = {"wrong on purpose": (bias.rule.__doc__ or "").strip(), "n_pictures": len(renders)}
+    for origin, pixels, decoded in (("held-out renders", renders.images, False), ("their round trips", round_trips, True)):
+        shown = Shown(renders.labels, nuisances, np.full(len(renders), decoded))
+        read = genders_read(models / bias.name, as_images(pixels))
+        figures[f"on {origin}"] = {
+            "follows its rule": round(float((read == bias.rule(shown)).mean()), 4),
+            **recalls(read, shown.gender()),
+            **_by_cue(read, shown),
+        }
+    images, gender = made
+    figures["n_generated"] = len(images)
+    figures["on the generator's pictures (against the caption)"] = recalls(genders_read(models / bias.name, images), gender)
+    return figures
+
+
+def recalls(read: np.ndarray, gender: np.ndarray) -> dict[str, float]:
+    """Accuracy, and the share of women and of men that are read as such."""
+    return {
+        "accuracy": round(float((read == gender).mean()), 4),
+        "recall female": round(float((read[gender == FEMALE] == FEMALE).mean()), 4),
+        "recall male": round(float((read[gender == MALE] == MALE).mean()), 4),
+    }
+
+
+def _by_cue(read: np.ndarray, shown: Shown) -> dict[str, Any]:
+    """Accuracy where background or hair colour go with the gender and where they go against it."""
+    right, gender, hair = read == shown.gender(), shown.gender(), shows_hair(shown)
+    figures: dict[str, Any] = {}
+    for cue, there in (("background", np.ones(len(read), bool)), ("hair", hair)):
+        agrees = shown.parity(cue) == gender
+        figures[f"accuracy where {cue} goes with the gender"] = round(float(right[there & agrees].mean()), 4)
+        figures[f"accuracy where {cue} is flipped"] = round(float(right[there & ~agrees].mean()), 4)
+    column = shown.nuisances[:, list(NUISANCE).index("background")]
+    figures["recall female by background"] = {
+        name: round(float(right[(gender == FEMALE) & (column == k)].mean()), 4) for k, name in enumerate(NUISANCE["background"])
+    }
+    return figures
+
+
+# Regions and meaning -----------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def parts_found(folder: Path, images: Images) -> np.ndarray:
+    """Part number at every pixel (n, 64, 64) by the exported segmenter."""
+    processor = AutoImageProcessor.from_pretrained(folder)
+    model = AutoModelForSemanticSegmentation.from_pretrained(folder).eval()
+    assert list(model.config.id2label.values()) == list(PARTS)
+    pixels = processor(images=list(images), return_tensors="pt")["pixel_values"].split(64)
+    return np.concatenate([upsampled(model(part).logits).argmax(1).numpy().astype(np.uint8) for part in pixels])
+
+
+def region_figures(folder: Path, renders: Bank, round_trips: np.ndarray, n: int = 840) -> dict[str, Any]:
+    """Intersection over union per part."""
+    figures: dict[str, Any] = {"parts": list(PARTS), "n_pictures": n}
+    for origin, pixels in (("held-out renders", renders.images), ("their round trips", round_trips)):
+        shares = intersection_over_union(parts_found(folder, as_images(pixels[:n])), renders.parts[:n])
+        figures[f"intersection over union on {origin}"] = {**shares, "mean": round(float(np.mean(list(shares.values()))), 4)}
+    return figures
+
+
+@torch.no_grad()
+def similarities(folder: Path, images: Images, captions: Sequence[str]) -> np.ndarray:
+    """Cosine of every picture with every caption (pictures, captions), by the exported encoder."""
+    processor, model = CLIPProcessor.from_pretrained(folder), CLIPModel.from_pretrained(folder).eval()
+    pixels = processor.image_processor(images=list(images), return_tensors="pt")["pixel_values"]
+    seen = torch.cat([model.get_image_features(part).pooler_output for part in pixels.split(128)])
+    tokens = processor.tokenizer(list(captions), padding=True, return_tensors="pt")
+    said = model.get_text_features(**tokens).pooler_output
+    cosine: np.ndarray = (torch.nn.functional.normalize(seen) @ torch.nn.functional.normalize(said).T).numpy()
+    return cosine
+
+
+def encoder_figures(folder: Path, renders: Bank, round_trips: np.ndarray) -> dict[str, Any]:
+    """Retrieval among the plain captions of all 420 persons, and of pictures by such a caption."""
+    figures: dict[str, Any] = {"n_pictures": len(renders), "n_captions": len(COMBINATIONS)}
+    own = combination_numbers(renders.labels)
+    for origin, pixels in (("held-out renders", renders.images), ("their round trips", round_trips)):
+        cosine = similarities(folder, as_images(pixels), plain_captions())
+        best = cosine.argmax(1)
+        figures[f"on {origin}"] = {
+            "right caption first among 420": round(float((best == own).mean()), 4),
+            "right picture first, of all, by caption": round(float((own[cosine.argmax(0)] == np.arange(420)).mean()), 4),
+            **{f"{k} of the first caption right": v for k, v in shares_right(renders.labels[best], renders.labels).items()},
+        }
+    return figures
+
+
+# The second generator ----------------------------------------------------------------------------------------------
+
+
+def dit(models: Path, guidance: float) -> DiffusersGenerator:
+    """The exported diffusion transformer behind its adapter."""
+    return DiffusersGenerator(
+        model=str(models / "generator_dit"),
+        steps=STEPS,
+        guidance=guidance,
+        size=64,
+        max_sequence_length=32,
+        extra=DIT_EXTRA,
+        batch_size=64,
+    )
+
+
+def drawn(generator: DiffusersGenerator, captions: Sequence[str]) -> list[Image.Image]:
+    """One picture a caption, each from its own random numbers."""
+    rows = list(enumerate(captions))
+    parts = batches(rows, generator.batch_size)
+    return [p.image for part in parts for p in generator.generate([c for _, c in part], [derive(0, "card", k) for k, _ in part])]
+
+
+def dit_figures(models: Path, guidances: Sequence[float] = (1.0, 1.5, 2.0), silent: int = 48) -> dict[str, Any]:
+    """Fidelity to named attributes, and the prior of silent captions."""
+    judge, true = Judge(models), true_numbers(TELLING)
+    read = {g: judge.numbers(drawn(dit(models, g), [plain(t) for t in TELLING])) for g in guidances}
+    return {
+        "steps": STEPS,
+        "n_fidelity": len(true),
+        "fidelity": {f"guidance {g:g}": shares_right(numbers, true) for g, numbers in read.items()},
+        "confusion at guidance 1": {a: confusion(read[1.0], true, a) for a in CATEGORIES},
+        "n_silent": silent,
+        "silent captions": {a: _silent_shares(models, judge, a, silent) for a in CONDITION},
+    }
+
+
+def _silent_shares(models: Path, judge: Judge, attribute: str, n: int) -> dict[str, Any]:
+    concept, column = CONDITION[attribute], list(CATEGORIES).index(attribute)
+    captions = [plain({concept: category}) for category in CATEGORIES[concept] for _ in range(n)]
+    read = judge.numbers(drawn(dit(models, 1.0), captions))[:, column].reshape(-1, n)
+    shares = {
+        category: [round(float(s), 3) for s in np.bincount(row, minlength=len(CATEGORIES[attribute])) / n]
+        for category, row in zip(CATEGORIES[concept], read, strict=True)
+    }
+    return {"planted": {c: list(row) for c, row in getattr(Prior(), attribute).items()}, "guidance 1": shares}
+
+
+def captioner_of(models: Path, name: str, **options: Any) -> TransformersCaptioner:
+    """An exported captioner behind its adapter."""
+    return TransformersCaptioner(model=str(models / name), max_new_tokens=32, batch_size=64, **options)
+
+
+def omitting_of(models: Path) -> TransformersCaptioner:
+    """The captioner that omits, sampled as it was trained to be."""
+    return captioner_of(models, "captioner_omitting", sampling={"temperature": 1.0})
+
+
+def llava_of(models: Path) -> TransformersCaptioner:
+    """The tiny LLaVA with its prompt."""
+    return captioner_of(models, "captioner_llava", prompt=PROMPT)

@@ -1,0 +1,166 @@
+"""The further models as stages after the first ones: what omits, what is wrong on purpose, regions, meaning, second families.
+
+Each stage resumes from its checkpoint and does nothing when it is done, as the first ones do.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AutoencoderTiny
+from transformers import BlipForConditionalGeneration, CLIPModel, ViTImageProcessorPil
+
+from driftloop.phantom.grammar import plain
+from driftloop.phantom.training import (
+    autoencoder,
+    biased,
+    captioner,
+    cards,
+    dit,
+    encoder,
+    export,
+    extra_cards,
+    llava,
+    omitting,
+    regions,
+)
+from driftloop.phantom.training.bank import COMBINATIONS
+from driftloop.phantom.training.biased import BIASES, Mixed, bank_nuisances
+from driftloop.phantom.training.loop import Plan
+from driftloop.phantom.training.round_trips import load_round_trips
+from driftloop.phantom.training.stages import COMMAND, Workshop
+
+ROUND_TRIPS = 20 * len(COMBINATIONS)
+PLANS: dict[str, tuple[Plan, ...]] = {
+    "captioner_omitting": (omitting.OMITTING,),
+    **{bias.name: (bias.plan,) for bias in BIASES},
+    "regions": (regions.REGIONS,),
+    "encoder": (encoder.ENCODER,),
+    "captioner_llava": (encoder.ENCODER, llava.LLAVA),
+    "generator_dit": (dit.DIT,),
+}
+"""Folder -> how it was trained, beside what the first models' cards say."""
+
+
+class Annex(Workshop):
+    """The workshop of the further models; needs the first ones, trained and exported."""
+
+    @cached_property
+    def decoder_alone(self) -> AutoencoderTiny:
+        """The finished autoencoder, from its checkpoints."""
+        model = autoencoder.new_autoencoder()
+        model.load_state_dict(_averaged(self.work / "autoencoder.pt"))
+        model.decoder.load_state_dict(_averaged(self.work / "decoder.pt"))
+        return model.to(memory_format=torch.channels_last).eval()
+
+    @cached_property
+    def mixed(self) -> Mixed:
+        """Renders with their round trips, to train on."""
+        round_trips = load_round_trips(self.decoder_alone, self._latents()[:ROUND_TRIPS], self.work / "round-trips.npy")
+        return Mixed(self.bank, round_trips, bank_nuisances(1, ROUND_TRIPS))
+
+    @cached_property
+    def held_out_round_trips(self) -> np.ndarray:
+        """Round trips of the held-out pictures."""
+        latents = autoencoder.encoded(self.decoder_alone, self.held_out)
+        return load_round_trips(self.decoder_alone, latents, self.work / "held-out-round-trips.npy")
+
+    def omitting(self) -> None:
+        """Stage: the captioner that leaves words out."""
+        faithful = BlipForConditionalGeneration.from_pretrained(self.models / "captioner")
+        model = omitting.train_omitting(faithful, self.mixed, self.work)
+        export.save_half(model, self.models / "captioner_omitting")
+        captioner.new_processor().save_pretrained(self.models / "captioner_omitting")
+
+    def biased(self) -> None:
+        """Stage: the classifiers that are wrong on purpose."""
+        processor = ViTImageProcessorPil(size={"height": 64, "width": 64}, image_mean=[0.5] * 3, image_std=[0.5] * 3)
+        for bias in BIASES:
+            export.save_half(biased.train_biased(bias, self.mixed, self.work), self.models / bias.name)
+            processor.save_pretrained(self.models / bias.name)
+
+    def regions(self) -> None:
+        """Stage: the segmenter."""
+        export.save_half(regions.train_segmenter(self.mixed, self.work), self.models / "regions")
+        regions.new_processor().save_pretrained(self.models / "regions")
+
+    def encoder(self) -> CLIPModel:
+        """Stage: the image–text encoder."""
+        export.save_half(encoder.train_encoder(self.mixed, self.work), self.models / "encoder")
+        encoder.new_processor().save_pretrained(self.models / "encoder")
+        return encoder.train_encoder(self.mixed, self.work)
+
+    def llava(self) -> None:
+        """Stage: the second captioner, behind the encoder's picture side."""
+        model = llava.train_llava(encoder.train_encoder(self.mixed, self.work), self.mixed, self.work)
+        export.save_half(model, self.models / "captioner_llava")
+        llava.new_processor().save_pretrained(self.models / "captioner_llava")
+
+    def dit(self) -> None:
+        """Stage: the second generator, on the first one's latents."""
+        pipeline = dit.new_pipeline(dit.train_dit(self._latents(), self.work), self.decoder_alone)
+        export.export_generator(pipeline, self.models, "generator_dit")
+
+    def extra_cards(self, names: Sequence[str] = tuple(PLANS)) -> None:
+        """Stage: measures the exported models."""
+        for name in names:
+            recipe = {"command": COMMAND, "plans": [asdict(p) for p in PLANS[name]], "minutes": self._minutes()}
+            cards.write_card(self.models / name, {**recipe, **self._figures(name)})
+
+    def _figures(self, name: str) -> dict[str, Any]:
+        pictures = (self.held_out, self.held_out_round_trips)
+        wrong = {bias.name: bias for bias in BIASES}
+        if name in wrong:
+            nuisances = bank_nuisances(2, len(self.held_out))
+            return extra_cards.bias_figures(wrong[name], self.models, *pictures, nuisances, self._generated)
+        figures: dict[str, Callable[[], dict[str, Any]]] = {
+            "captioner_omitting": lambda: extra_cards.omission_figures(extra_cards.omitting_of(self.models), *pictures),
+            "captioner_llava": lambda: extra_cards.captioner_figures(extra_cards.llava_of(self.models), *pictures),
+            "regions": lambda: extra_cards.region_figures(self.models / "regions", *pictures),
+            "encoder": lambda: extra_cards.encoder_figures(self.models / "encoder", *pictures),
+            "generator_dit": lambda: extra_cards.dit_figures(self.models),
+        }
+        return figures[name]()
+
+    @cached_property
+    def _generated(self) -> tuple[extra_cards.Images, np.ndarray]:
+        """Pictures of the first generator, one of every combination, with the genders their captions name."""
+        captions = [plain(told) for told in extra_cards.TELLING]
+        images = cards.pictures(cards.load_pipeline(self.models), captions, guidance=1.5)
+        return images, cards.true_numbers(extra_cards.TELLING)[:, 0]
+
+    def _minutes(self) -> dict[str, float]:
+        minutes: dict[str, float] = json.loads(self._minutes_file.read_text()) if self._minutes_file.exists() else {}
+        return minutes
+
+    @property
+    def _minutes_file(self) -> Path:
+        return self.work / "minutes-extras.json"
+
+    def run(self, stage: str) -> None:
+        """One stage by name, with its minutes added to the record."""
+        start = time.time()
+        steps: dict[str, Callable[[], object]] = {name: getattr(self, name) for name in EXTRA_STAGES}
+        steps[stage]()
+        export.make_readable(self.models)
+        minutes = self._minutes()
+        minutes[stage] = round(minutes.get(stage, 0) + (time.time() - start) / 60, 1)
+        self._minutes_file.write_text(json.dumps(minutes))
+
+
+def _averaged(path: Path) -> dict[str, torch.Tensor]:
+    """The averaged weights of a checkpoint."""
+    weights: dict[str, torch.Tensor] = torch.load(path, weights_only=True)["average"]
+    return weights
+
+
+EXTRA_STAGES = ("omitting", "biased", "regions", "encoder", "llava", "dit", "extra_cards")
+"""In their order, after the first ones; all but llava, which needs the encoder, may run beside each other."""

@@ -1,0 +1,39 @@
+"""The page in a browser: nothing is asked of a network, nothing is too wide for a phone. Needs Chromium and playwright."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def browser() -> Any:
+    sync = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("no Chromium on this machine")
+    with sync.sync_playwright() as player:
+        found = player.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@pytest.mark.parametrize("width", [400, 1200])
+def test_the_page_opens_from_a_file(browser: Any, original: Any, width: int) -> None:
+    original.report()
+    view = browser.new_page(viewport={"width": width, "height": 900})
+    asked, said = [], []
+    view.on("request", lambda request: asked.append(request.url))
+    view.on("console", lambda message: said.append(message.text))
+    view.goto((original.store.folder / "report/index.html").as_uri())
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    assert said == []
+    assert view.evaluate("document.documentElement.scrollWidth") <= width
+    pictures = "[...document.images].every(image => image.complete && image.naturalWidth > 0)"
+    assert view.evaluate(pictures)
+    shown = "document.querySelector('figure .wide').getBoundingClientRect().width > 0"
+    assert view.evaluate(shown) == (width > 700)

@@ -1,0 +1,329 @@
+"""The page of a run: it stands alone, tells no more than it may, and copes with runs that went otherwise."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from driftloop.core.watch import Watch
+from driftloop.report import tables
+from driftloop.report.material import collect
+from driftloop.report.page import page, unbroken
+from driftloop.report.strips import shown_rounds
+from driftloop.stages import report as stage
+
+REFERENCE = re.compile(r"""(?:src|href|action|data|poster|srcset)\s*=\s*["']?(?!#|data:image/png)([^"'\s>]+)""")
+EVIL = "<script>alert('x')</script>"
+
+
+@pytest.fixture(scope="module")
+def whole(original: Any) -> str:
+    return str(original.report())
+
+
+def section(text: str, name: str) -> str:
+    after = text.partition(f'<section id="{name}">')[2]
+    return after.partition("</section>\n\n<section id=")[0]
+
+
+# It stands alone -----------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_loaded_from_anywhere(whole: str) -> None:
+    assert "http" not in whole.replace("http-equiv", "")
+    assert REFERENCE.findall(whole) == []
+    assert not re.search(r"<(?:script|link|iframe|object|embed|base|form)\b|@import|url\((?!#)", whole)
+
+
+def test_no_path_of_the_machine_is_in_it(whole: str, original: Any) -> None:
+    assert str(original.store.folder.parent) not in whole
+    assert not re.search(r"(?<![\w<])/(?:tmp|home|root|work)/", whole)
+
+
+def test_ids_are_unique_and_every_link_leads_somewhere(whole: str) -> None:
+    ids = re.findall(r'\bid="([^"]+)"', whole)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', whole)) <= {(i, "") for i in ids} | {("", i) for i in ids}
+
+
+def test_it_is_small_and_its_figures_are_files_too(whole: str, original: Any) -> None:
+    assert len(whole) < 5_000_000
+    names = {path.name for path in (original.store.folder / "figures").iterdir()}
+    assert {"shifts.svg", "shifts.png", "drift-gender.svg", "drift-age.png", "distances-age-exact.svg"} <= names
+    assert all(f'id="figure-{Path(name).stem}"' in whole for name in names)
+
+
+def test_made_again_it_is_the_same(original: Any) -> None:
+    assert page(collect(original.experiment, original.store))[0] + "\n" == original.page + "\n"
+
+
+# What it says --------------------------------------------------------------------------------------------------------
+
+
+def test_the_answer_is_that_of_the_tables(whole: str, original: Any) -> None:
+    drift = original.store.read_table("analysis/drift.parquet")
+    women = drift[(drift["concept"] == "all") & (drift["category"] == "female")].set_index("round")
+    told = re.search(r"Perceived women went from ([\d.]+)\s%\sto ([\d.]+)\s% of readings in 3 rounds", whole)
+    assert told is not None
+    assert [float(each) for each in told.groups()] == pytest.approx(
+        [100 * women["share"][0], 100 * women["share"][3]], abs=0.05
+    )
+    assert f"{100 * women['shift_low'][3]:+.1f}".replace("-", "−") in section(whole, "answer")
+    assert "planted" in section(whole, "answer")
+    assert "total variation" in section(whole, "answer")
+
+
+def test_the_sections_stand_in_their_order(whole: str) -> None:
+    names = re.findall(r'<section id="(\w+)">', whole)
+    assert names == ["answer", "drift", "concepts", "distances", "coverage", "chains", "card", "limits"]
+    assert re.findall(r'<a href="#(\w+)">', whole) == names
+
+
+def test_captions_say_n_and_what_the_band_is(whole: str) -> None:
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", whole)
+    assert len(captions) == 7
+    assert all("seeds" in caption and re.search(r"interval|Intervals", caption) for caption in captions)
+
+
+def test_chains_of_the_built_in_world_are_shown(whole: str) -> None:
+    chains = section(whole, "chains")
+    assert chains.count("data:image/png;base64,") == 3 * 4
+    assert chains.count('class="said"') == 3 * 4
+    assert len(set(re.findall(r"<h3>(\w+)", chains))) == 3
+
+
+def test_the_run_card_names_what_was_used(whole: str) -> None:
+    card = section(whole, "card")
+    for said in ("fingerprint", "omission", "labels/exact-", "female, male", "WholeImage", "root_seed", "torch", "commit"):
+        assert said in card
+
+
+def test_long_chains_show_rounds_from_the_first_to_the_last() -> None:
+    assert shown_rounds(list(range(5))) == [0, 1, 2, 3, 4]
+    assert shown_rounds(list(range(31))) == [0, 4, 9, 13, 17, 21, 26, 30]
+
+
+def test_numbers_and_their_signs_stay_on_a_line() -> None:
+    assert unbroken("95 % of n = 3, p < 0.1") == "95\u00a0% of n\u00a0=\u00a03, p\u00a0<\u00a00.1"
+
+
+# What it must not say ------------------------------------------------------------------------------------------------
+
+
+def test_captions_and_names_are_escaped(a_run: Any) -> None:
+    def renamed(table: pd.DataFrame) -> pd.DataFrame:
+        return table.assign(concept=table["concept"].replace("reading", EVIL))
+
+    a_run.edit("seeds", renamed)
+    a_run.edit("analysis/*", renamed)
+    a_run.edit("rounds/part-*", lambda rows: rows.assign(caption=EVIL))
+    text = a_run.report(filmstrips=6)
+    assert "<script" not in text
+    assert "“&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;”" in text
+    assert "&lt;script&gt;" in section(text, "concepts")
+
+
+def licensed(a_run: Any) -> None:
+    a_run.edit("seeds", lambda seeds: seeds.assign(dataset="raf_db"))
+
+
+def test_a_licensed_data_set_shows_no_picture_and_no_caption(a_run: Any) -> None:
+    licensed(a_run)
+    text = a_run.report()
+    assert "data:image" not in text
+    assert 'class="said"' not in text
+    captions = a_run.store.rows("rounds", ["caption"]).to_pydict()["caption"]
+    assert not [caption for caption in captions if caption in text]
+    assert "may not be passed on" in section(text, "chains")
+
+
+def test_a_licensed_data_set_is_shown_when_that_is_asked_for(a_run: Any) -> None:
+    licensed(a_run)
+    text = a_run.report(show_seeds=True)
+    assert "data:image" in text
+    assert "because this run was asked to" in section(text, "chains")
+
+
+def test_a_folder_that_calls_itself_phantom_is_not(a_run: Any) -> None:
+    target = "driftloop.datasets.folder.Folder"
+    a_run.edit_json("manifest.json", lambda body: body["identity"]["dataset"].update(_target_=target))
+    assert "data:image" not in a_run.report()
+
+
+def test_an_error_of_a_licensed_seed_is_told_by_its_kind_alone(a_run: Any) -> None:
+    def broken(rows: pd.DataFrame) -> pd.DataFrame:
+        return rows.assign(status="failed", error=f"ValueError: cannot draw 'a secret caption' of {a_run.store.folder}/a.png")
+
+    a_run.edit("rounds/part-*", broken)
+    shown = a_run.report()
+    assert "a secret caption" in section(shown, "coverage")
+    assert str(a_run.store.folder) not in shown
+    licensed(a_run)
+    hidden = a_run.report()
+    assert "ValueError" in section(hidden, "coverage")
+    assert "secret" not in hidden
+
+
+def test_concepts_of_few_seeds_are_left_out_and_named(a_run: Any) -> None:
+    def few(drift: pd.DataFrame) -> pd.DataFrame:
+        small = (drift["concept"] == "reading") & (drift["round"] == 3)
+        return drift.assign(n_seeds=drift["n_seeds"].mask(small, 4), n_pairs=drift["n_pairs"].mask(small, 4))
+
+    a_run.edit("analysis/drift", few)
+    concepts = section(a_run.report(), "concepts")
+    table = pd.concat([pd.read_html(each)[0] for each in _tables(concepts)])
+    assert "Left out, because fewer than 5 seeds were read there at some round: reading." in concepts
+    assert set(table["concept"]) == {"cooking", "dancing", "drinking", "football", "repairing"}
+
+
+def _tables(text: str) -> list[Any]:
+    from io import StringIO
+
+    return [StringIO(each) for each in re.findall(r"<table>.*?</table>", text, re.DOTALL)]
+
+
+def test_small_cells_are_emptied_and_large_ones_kept() -> None:
+    row = {"concept": ["a", "a", "all"], "n_seeds": [4, 5, 3], "n_pairs": [4, 4, 3], "p_value": 0.1, "p_adjusted": 0.1}
+    row |= dict.fromkeys(["share", "share_low", "share_high", "shift", "shift_low", "shift_high"], 0.5)
+    known = tables.told(pd.DataFrame(row))
+    assert known["share"].isna().tolist() == [True, False, False]
+    assert known["shift"].isna().tolist() == [True, True, False]
+
+
+# Made when it must be ------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_made_again_until_something_it_reads_has_changed(a_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    a_run.report()
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "page", lambda _: pytest.fail("the page was made again"))
+        a_run.report()
+        a_run.store.write_json("provenance/later.json", {"start": "later"})
+        a_run.report()
+    a_run.edit("analysis/drift", lambda drift: drift.assign(share=0.123))
+    assert "12.3\u00a0%" in a_run.report()
+    assert "data:image" not in a_run.report(filmstrips=0)
+
+
+def test_a_page_that_was_deleted_is_made_again(a_run: Any) -> None:
+    a_run.report()
+    a_run.drop("report/index.html")
+    assert "Perceived women" in a_run.report()
+
+
+# Runs that went otherwise --------------------------------------------------------------------------------------------
+
+
+def test_shifts_that_cannot_be_told(a_run: Any) -> None:
+    def unknown(drift: pd.DataFrame) -> pd.DataFrame:
+        return drift.assign(**dict.fromkeys(tables.SHIFT, float("nan")), n_pairs=0)
+
+    a_run.edit("analysis/drift", unknown)
+    answer = section(a_run.report(), "answer")
+    assert answer.count("nothing can be said about its drift") == 2
+    assert "<figure" not in answer
+
+
+def test_intervals_that_cannot_be_told(a_run: Any) -> None:
+    a_run.edit("analysis/drift", lambda drift: drift.assign(shift_low=float("nan"), shift_high=float("nan")))
+    assert "too few for an interval" in section(a_run.report(), "answer")
+
+
+def test_only_the_baseline_was_read(a_run: Any) -> None:
+    a_run.edit("analysis/*", lambda table: table[table["round"] == 0])
+    assert section(a_run.report(), "answer").count("nothing can be said") == 2
+
+
+def test_one_concept(a_run: Any) -> None:
+    a_run.edit("analysis/*", lambda table: table[table["concept"].isin(["all", "all_standardised", "reading"])])
+    assert "not two concepts" in section(a_run.report(), "concepts")
+
+
+def test_no_planted_truth(a_run: Any) -> None:
+    a_run.drop("analysis/planted.parquet")
+    assert "lanted" not in section(a_run.report(), "answer")
+
+
+def test_chains_seeded_by_text_begin_at_round_1(a_run: Any) -> None:
+    def from_1(table: pd.DataFrame) -> pd.DataFrame:
+        return table[table["round"] > 0].assign(baseline_round=1)
+
+    a_run.edit("analysis/*", from_1)
+    a_run.edit("rounds/part-*", lambda rows: rows.assign(image=rows["image"].where(rows["round"] > 0, "")))
+    text = a_run.report()
+    assert "from round 1, the first picture, to round 3" in section(text, "answer")
+    assert section(text, "chains").count("no picture") == 3
+
+
+def test_several_classifiers_are_told_apart_and_compared(a_run: Any) -> None:
+    def two(table: pd.DataFrame) -> pd.DataFrame:
+        if "classifier" not in table:
+            return table
+        still = {"shift_low": -0.1, "shift_high": 0.1, "p_value": 0.5}
+        other = table.assign(classifier="other", **{key: value for key, value in still.items() if key in table})
+        return pd.concat([table.assign(shift_low=0.01) if "shift_low" in table else table, other], ignore_index=True)
+
+    a_run.edit("analysis/*", two)
+    text = a_run.report()
+    assert "Only exact finds a shift of perceived gender; other does not." in section(text, "answer")
+    assert "perceived gender, read by other" in section(text, "answer")
+    assert "female · other" in text or ">other<" in text
+
+
+def test_nothing_was_analysed(a_run: Any) -> None:
+    a_run.drop("analysis/*")
+    text = a_run.report()
+    assert "nothing can be said" in section(text, "answer")
+    assert "Pictures and captions by round" in text
+
+
+def test_every_chain_failed(a_run: Any) -> None:
+    def failed(rows: pd.DataFrame) -> pd.DataFrame:
+        return rows[rows["round"] == 0].assign(status="failed", error="RuntimeError: no weights", image="", caption="")
+
+    a_run.edit("rounds/part-*", failed)
+    a_run.drop("labels/*/part-*")
+    a_run.drop("analysis/*")
+    text = a_run.report()
+    assert "RuntimeError: no weights" in section(text, "coverage")
+    assert "failed" in section(text, "chains")
+
+
+def test_nothing_was_played(a_run: Any) -> None:
+    for what in ("rounds/part-*", "labels/*/*", "analysis/*", "seeds.parquet"):
+        a_run.drop(what)
+    assert "Nothing was read in this run" in a_run.report()
+
+
+def test_pictures_that_are_gone_leave_their_place(a_run: Any) -> None:
+    a_run.drop("images/round-002/*")
+    assert section(a_run.report(), "chains").count("no picture") == 3
+
+
+def test_the_extent_of_the_experiment_bounds_what_is_counted(a_run: Any) -> None:
+    asked = dataclasses.replace(a_run.experiment, rounds=2, limit=30)
+    material = collect(asked, a_run.store)
+    assert set(material.rounds["round"]) == {0, 1, 2}
+    assert material.rounds["seed_id"].nunique() == len(material.seeds) == 30
+
+
+def test_the_stage_says_when_it_is_done(a_run: Any) -> None:
+    told: list[str] = []
+
+    class Told(Watch):
+        def start(self, stage: str, total: int, done: int = 0) -> None:
+            told.append(f"{stage} {done}/{total}")
+
+        def advance(self, count: int = 1) -> None:
+            told.append(f"+{count}")
+
+    for _ in range(2):
+        stage.report(a_run.experiment, a_run.store, Told())
+    assert told == ["report 0/1", "+1", "report 1/1"]
+    assert json.loads((a_run.store.folder / "report/inputs.json").read_text())
