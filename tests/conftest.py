@@ -4,21 +4,35 @@ from __future__ import annotations
 
 import subprocess
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 import doubles
+import driftloop.run
 import playing
 from driftloop.core.experiment import Experiment
 from driftloop.core.watch import Watch
 from driftloop.runs import Run
 
+hypothesis.settings.register_profile("driftloop", deadline=None)  # a busy machine is no fault of the code
+hypothesis.settings.load_profile("driftloop")
+
 Ask = Callable[..., Experiment]
 Play = Callable[..., Run]
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _surroundings_once() -> Iterator[None]:
+    """Asking git and the installed packages takes longer than a toy run, and the answer is the same all along."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("driftloop.run.surroundings", cache(driftloop.run.surroundings))
+        yield
 
 
 @pytest.fixture

@@ -158,6 +158,13 @@ class Whisper:
         return inner([f"{caption} {self.word}" for caption in captions], contexts)
 
 
+class Stencil(Whisper):
+    """A mitigation that takes its word from the name of a file."""
+
+    def __init__(self, *, file: str) -> None:
+        super().__init__(word=file)
+
+
 def painted(value: int, size: int = 16) -> Image.Image:
     """A colour, and a stripe of another."""
     image = Image.new("RGB", (size, size), (64 + value % 191, 64 + (value >> 8) % 191, 64 + (value >> 16) % 191))

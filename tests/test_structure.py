@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,7 @@ def modules() -> dict[str, Path]:
 MODULES = modules()
 
 
+@cache
 def imported(name: str) -> set[str]:
     """Modules that a module names in an import at any depth, ours without the leading `driftloop.`."""
     found = set[str]()
@@ -46,6 +48,7 @@ def imported(name: str) -> set[str]:
     return found
 
 
+@cache
 def ours(name: str) -> set[str]:
     short = {full.removeprefix("driftloop.") for full in imported(name) if full.startswith("driftloop.")}
     return {known for full in short if (known := _known(full))}

@@ -63,23 +63,43 @@ def _told(error: DriftloopError, code: int) -> int:
     return code
 
 
-def _wrong_key(words: list[str]) -> str:
-    """Hydra names a key that it does not know; this adds the nearest one that exists."""
-    from hydra import compose, initialize_config_dir
-    from hydra.errors import HydraException
+def _mistake(words: list[str]) -> str | None:
+    """What is wrong with the words that were typed; "" where Hydra has said it, None when they compose.
 
+    Hydra names a key that it does not know; this adds the nearest one that exists.
+    """
+    from hydra import initialize_config_dir
+    from hydra._internal.utils import get_args_parser
+
+    typed = get_args_parser().parse_args(words)
+    own = [f"hydra.searchpath=[file://{Path(typed.config_dir).absolute()}]"] if typed.config_dir else []
+    with initialize_config_dir(CONF, version_base="1.3"):
+        wrong = _wrong_key(typed.overrides, own)
+        if wrong or typed.multirun:
+            return wrong
+        return "" if _composed([*own, *typed.overrides]) is None else None
+
+
+def _wrong_key(words: list[str], own: list[str]) -> str | None:
     groups = [path.name for path in Path(CONF).iterdir() if path.is_dir()]
-    chosen = [word for word in words if word.split("=")[0] in groups]
-    try:
-        with initialize_config_dir(CONF, version_base="1.3"):
-            known = [*_paths(compose("config", chosen)), *groups]
-    except HydraException:
-        return ""  # an option that does not exist: Hydra has listed those that do
+    chosen = _composed([*own, *(word for word in words if word.split("=")[0] in groups)])
+    known = [] if chosen is None else [*_paths(chosen), *groups]
     for word in words:
         key = word.split("=")[0]
-        if "=" in word and not key.startswith(("+", "~", "-", "hydra")) and key not in known:
+        if known and "=" in word and not key.startswith(("+", "~", "hydra")) and key not in known:
             return f"driftloop: there is no key {key!r}.{nearest(key, known)}"
-    return ""
+    return None
+
+
+def _composed(words: list[str]) -> DictConfig | None:
+    from hydra import compose
+    from hydra.errors import HydraException
+
+    try:
+        found: DictConfig = compose("config", words)
+        return found
+    except (HydraException, OmegaConfBaseException):
+        return None
 
 
 def _paths(node: Any, path: str = "") -> list[str]:
@@ -95,7 +115,9 @@ def main() -> None:
     try:
         command()
     except SystemExit as end:
-        if end.code == 1 and (hint := _wrong_key(sys.argv[1:])):
-            print(hint, file=sys.stderr)  # noqa: T201
+        if end.code == 1 and (told := _mistake(sys.argv[1:])) is not None:
+            print(told, file=sys.stderr)  # noqa: T201
             sys.exit(2)
         raise
+    except KeyboardInterrupt:  # before work started, or asked a second time
+        sys.exit(_told(Interrupted("stopped at once; what was finished is written. The same command continues."), 130))

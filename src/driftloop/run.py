@@ -8,7 +8,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from driftloop.core.experiment import Experiment
+from driftloop.core.records import Chain
 from driftloop.core.store import Store
 from driftloop.core.watch import Watch, listening
 from driftloop.engines.local import wanted_seeds
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
+Keep = Callable[..., None]
 log = logging.getLogger("driftloop")
 RECORDED = ("torch", "diffusers", "transformers", "numpy", "pillow", "pyarrow", "driftloop")
 
@@ -35,9 +37,9 @@ def run(experiment: Experiment, watch: Watch, command: Sequence[str], overrides:
         wanted_seeds(experiment)  # an empty data set, or an id that stands twice, is told before a folder is made
     store = experiment.store()
     store.claim(experiment.identity, experiment.names, experiment.config)
-    with recorded(store, experiment, command, overrides) as record, listening(watch):
+    with recorded(store, experiment, command, overrides) as keep, listening(watch):
         try:
-            stages(experiment, store, watch, record)
+            stages(experiment, store, watch, keep)
         finally:
             watch.close()
     show(experiment, store)
@@ -50,17 +52,18 @@ def build_all(experiment: Experiment) -> None:
         option.build()
 
 
-def stages(experiment: Experiment, store: Store, watch: Watch, record: dict[str, Any]) -> None:
+def stages(experiment: Experiment, store: Store, watch: Watch, keep: Keep) -> None:
     """Each stage reads the files of the stages before; the order is that of the data, whatever the config's order."""
     engine = experiment.engine.build()
     if "play" in experiment.stages:
         engine.play(experiment, store, watch)
     if "measure" in experiment.stages:
         engine.measure(experiment, store, watch)
+    watch.stop_if_asked()
     if "analyse" in experiment.stages:
         from driftloop.stages.analyse import analyse
 
-        record["looks"] = analyse(experiment, store, watch)
+        keep(looks=analyse(experiment, store, watch))
     if "report" in experiment.stages:
         from driftloop.stages.report import report
 
@@ -68,24 +71,27 @@ def stages(experiment: Experiment, store: Store, watch: Watch, record: dict[str,
 
 
 @contextmanager
-def recorded(
-    store: Store, experiment: Experiment, command: Sequence[str], overrides: Sequence[str]
-) -> Iterator[dict[str, Any]]:
-    """Writes provenance/<time>.json at the start and at the end, and a run.log."""
+def recorded(store: Store, experiment: Experiment, command: Sequence[str], overrides: Sequence[str]) -> Iterator[Keep]:
+    """Writes provenance/<time>.json at the start, whenever something is kept, and at the end; and a run.log."""
     started = datetime.now(UTC)
     name = f"provenance/{started:%Y%m%dT%H%M%S%f}-{os.getpid()}.json"
     said = {"command": list(command), "overrides": list(overrides)}
-    record = {**said, "experiment": experiment.name, "start": started, **surroundings()}
-    record["extent"] = {"rounds": experiment.rounds, "replicates": experiment.replicates, "limit": experiment.limit}
+    extent = {"rounds": experiment.rounds, "replicates": experiment.replicates, "limit": experiment.limit}
+    record: dict[str, Any] = {**said, "experiment": experiment.name, "start": started, "extent": extent, **surroundings()}
     _warn_of_other_code(store, record)
-    store.write_json(name, record)
+
+    def keep(**facts: Any) -> None:
+        record.update(facts)
+        store.write_json(name, record)
+
+    keep()
     handler = logging.FileHandler(store.folder / "run.log")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     log.info("start: %s", " ".join(command))
     try:
-        yield record
+        yield keep
         record["outcome"] = "finished"
     except BaseException as error:
         record["outcome"] = f"{type(error).__name__}: {error}"
@@ -94,8 +100,7 @@ def recorded(
         log.info("end: %s", record["outcome"])
         log.removeHandler(handler)
         handler.close()
-        record["end"] = datetime.now(UTC)
-        store.write_json(name, record)
+        keep(end=datetime.now(UTC))
 
 
 def surroundings() -> dict[str, Any]:
@@ -115,7 +120,15 @@ def show(experiment: Experiment, store: Store) -> None:
     console = _console()
     if (store.folder / "analysis/drift.parquet").exists():
         table = Table(title=f"{store.run_id}: all seeds, round {experiment.rounds}", title_justify="left")
-        for column in ("classifier", "attribute", "category", "share", "shift (points)", f"{experiment.level:.0%} interval", "p"):
+        for column in (
+            "classifier",
+            "attribute",
+            "category",
+            "share",
+            "shift (points)",
+            f"{experiment.level:.0%} interval",
+            "p",
+        ):
             table.add_column(column, justify="left" if column in ("classifier", "attribute", "category") else "right")
         names = [option.name for option in experiment.classifiers]
         for row in _last_round(store.read_table("analysis/drift.parquet")).to_dict("records"):
@@ -133,13 +146,15 @@ def plan(experiment: Experiment) -> None:
 
     build_all(experiment)
     store = experiment.store()
-    chains = len(wanted_seeds(experiment)) * experiment.replicates
+    chains = [Chain(seed, number).key for seed in wanted_seeds(experiment) for number in range(experiment.replicates)]
     table = Table("stage", "whole", "done", "left", "time left", title=f"plan for {store.folder}", title_justify="left")
     for row in _work(experiment, store, chains):
         table.add_row(*row)
     console = _console()
     console.print(table)
-    console.print(f"{chains} chains × {experiment.rounds} rounds; free disk: {_free(store.folder):.1f} GiB", soft_wrap=True)
+    console.print(
+        f"{len(chains)} chains × {experiment.rounds} rounds; free disk: {_free(store.folder):.1f} GiB", soft_wrap=True
+    )
 
 
 def status(results_dir: Path) -> None:
@@ -172,17 +187,19 @@ def _status_of(store: Store) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _work(experiment: Experiment, store: Store, chains: int) -> Iterator[tuple[str, str, str, str, str]]:
+def _work(experiment: Experiment, store: Store, chains: Collection[str]) -> Iterator[tuple[str, str, str, str, str]]:
     import numpy as np
 
-    whole = chains * (experiment.rounds + 1)
+    whole = len(chains) * (experiment.rounds + 1)
     rows = store.rounds(["chain", "round", "seconds_generate", "seconds_describe"])
+    rows = rows[rows["chain"].isin(chains) & (rows["round"] <= experiment.rounds)]
     seconds = (rows["seconds_generate"].fillna(0) + rows["seconds_describe"].fillna(0)).mean() if len(rows) else float("nan")
-    done = min(whole, int((rows["round"] <= experiment.rounds).sum()))
-    guess = "unknown before a first batch" if np.isnan(seconds) else f"{(whole - done) * seconds / 60:.1f} min"
-    yield "play", str(whole), str(done), str(whole - done), guess
+    left = whole - len(rows)
+    guess = "unknown before a first batch" if np.isnan(seconds) else f"{left * seconds / 60:.1f} min"
+    yield "play", str(whole), str(len(rows)), str(left), guess
     for folder, option, _ in experiment.instruments():
-        read = len({*zip(*store.rows(folder, ["chain", "round"]).to_pydict().values(), strict=True)})
+        found = store.rows(folder, ["chain", "round"], chains).to_pydict()
+        read = sum(number <= experiment.rounds for _, number in {*zip(found["chain"], found["round"], strict=True)})
         yield f"measure {option.name}", str(whole), str(read), str(max(0, whole - read)), ""
 
 

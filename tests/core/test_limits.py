@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftloop.core.records import Seed
 from driftloop.core.limits import take
+from driftloop.core.records import Seed
 
-SEEDS = st.lists(
-    st.tuples(st.text("abcd", min_size=1, max_size=4), st.sampled_from("xyz")), unique_by=lambda s: s[0]
-).map(lambda pairs: [Seed(seed_id, "d", "kind", concept) for seed_id, concept in pairs])
+SEEDS = st.lists(st.tuples(st.text("abcd", min_size=1, max_size=4), st.sampled_from("xyz")), unique_by=lambda s: s[0]).map(
+    lambda pairs: [Seed(seed_id, "d", "kind", concept) for seed_id, concept in pairs]
+)
 LIMITS = st.none() | st.integers(1, 40)
 
 

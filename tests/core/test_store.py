@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import pickle
 import threading
 from pathlib import Path
@@ -15,9 +16,9 @@ from hypothesis import strategies as st
 
 from driftloop.core import packs
 from driftloop.core.errors import StoreError
-from driftloop.core.store import Store, Writer, write_bytes
+from driftloop.core.store import HERE, Store, Writer, write_bytes
 
-SLOW_DISK = settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SLOW_DISK = settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SEED = st.integers(0, 2**63 - 1)
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 
@@ -211,12 +212,14 @@ def test_what_raises_inside_a_writer_leaves_finished_rows_written(tmp_path: Path
 def test_temporary_files_of_killed_processes_are_cleared_by_the_next_claim(tmp_path: Path) -> None:
     store = Store(tmp_path / "run")
     store.claim({"a": 1}, {}, "")
-    dead, mine = 2**22 + 1, __import__("os").getpid()
+    dead, mine = f"{HERE}.{2**22 + 1}", f"{HERE}.{os.getpid()}"  # no process has a number above 2**22
     (store.folder / "rounds").mkdir()
     (store.folder / f"rounds/.part-1.parquet.{dead}.tmp").write_bytes(b"half")
     (store.folder / f"rounds/.part-2.parquet.{mine}.tmp").write_bytes(b"at work")
+    (store.folder / f"rounds/.part-3.parquet.elsewhere.{2**22 + 1}.tmp").write_bytes(b"another machine's")
     store.claim({"a": 1}, {}, "")
-    assert [path.name for path in (store.folder / "rounds").iterdir()] == [f".part-2.parquet.{mine}.tmp"]
+    left = sorted(path.name for path in (store.folder / "rounds").iterdir())
+    assert left == [f".part-2.parquet.{mine}.tmp", f".part-3.parquet.elsewhere.{2**22 + 1}.tmp"]
 
 
 def test_locks_refuse_a_second_holder_and_let_go(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def server() -> Any:
 def killed(server: Any, tmp_path: Path) -> Any:
     def ended(event: str, number: int, *words: str, variable: str = "DOUBLES_KILL", number_of: str = "") -> int:
         given = [*WORDS, "flush_seconds=0", *words]
-        plan = {variable: f"{event}:{number}{number_of}"}
+        plan = {variable: f"{event}:{number}{number_of}", "DOUBLES_LOG": os.environ.get("DOUBLES_LOG", "")}
         process = server.Process(target=_played, args=(given, str(tmp_path), plan))
         process.start()
         process.join(120)

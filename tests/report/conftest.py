@@ -98,5 +98,6 @@ def sketched(name: str, caption: str, layouts: tuple[Any, Any], make: Callable[[
 def a_run(original: Played, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Played:
     """A copy of the small run that a test may change; its figures are only sketched."""
     monkeypatch.setattr(pages, "draw", sketched)
-    shutil.copytree(original.store.folder, tmp_path / original.store.run_id)
+    unreported = shutil.ignore_patterns("report", "figures")
+    shutil.copytree(original.store.folder, tmp_path / original.store.run_id, ignore=unreported)
     return Played(dataclasses.replace(original.experiment, results_dir=tmp_path))

@@ -14,6 +14,7 @@ import doubles
 from comparing import answers, check_whole, leftovers
 from driftloop.core.errors import DriftloopError, StoreError, TooManyFailuresError
 from driftloop.core.rng import derive
+from playing import composed_toy, played
 
 ANY = "on_failure.max_share=1"
 
@@ -184,10 +185,14 @@ def test_a_model_that_loses_an_item_stops_the_run(play: Any) -> None:
             play()
 
 
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return answers(played(composed_toy(tmp_path_factory.mktemp("clean"))))
+
+
 @pytest.mark.parametrize("number", [0, 3, 7, 12, 20, 27])
-def test_a_full_disk_stops_cleanly_and_the_same_command_finishes(play: Any, ask: Any, number: int, tmp_path: Path) -> None:
+def test_a_full_disk_stops_cleanly_and_the_same_command_finishes(play: Any, ask: Any, number: int, clean: Any) -> None:
     """From the n-th write on there is no room. What has its final name is whole, and nothing else is there."""
-    whole = play("arm=''", "flush_seconds=0", f"results_dir={tmp_path / 'whole'}")
     with pytest.MonkeyPatch.context() as patch:
         written = iter(range(10_000))
         patch.setattr("os.fsync", lambda _: doubles.no_room() if next(written) >= number else None)
@@ -196,7 +201,7 @@ def test_a_full_disk_stops_cleanly_and_the_same_command_finishes(play: Any, ask:
     folder = ask().store().folder
     assert not list(folder.rglob("*.tmp"))
     run = play("flush_seconds=0")
-    assert answers(run) == answers(whole)
+    assert answers(run) == clean
     check_whole(run, 6, 2)
 
 

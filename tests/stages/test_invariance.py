@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,15 +14,16 @@ from driftloop.engines.local import Shard, chains_of, play_shard, players, wante
 from driftloop.runs import Run
 from driftloop.stages.intake import intake
 from driftloop.stages.play import Play
+from playing import composed_toy, played
 
 FLAWED = ("replicates=3", "rounds=3", "generator.black_share=0.1", "captioner.mute_share=0.1", "on_failure.max_share=1",
           "dataset.broken=[2]", "classifier.toy.fail_share=0.1", "mitigation=[loud]")  # fmt: skip
 """Failures and retries too must fall on the same items."""
 
 
-@pytest.fixture
-def reference(play: Any, tmp_path: Path) -> Any:
-    return answers(play(*FLAWED, f"results_dir={tmp_path / 'reference'}"))
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return answers(played(composed_toy(tmp_path_factory.mktemp("reference"), *FLAWED)))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -109,6 +110,16 @@ def test_the_batch_size_of_a_classifier_is_no_new_instrument(play: Any, calls: A
     calls()
     assert play("classifier.toy.batch_size=2").readings["instrument"].nunique() == 1
     assert calls()["read"] == 0
+
+
+def test_where_a_data_set_lies_is_no_identity_but_a_file_of_another_option_is(ask: Any, tmp_path: Path) -> None:
+    runs = []
+    for name in ("one.txt", "two.txt"):
+        (tmp_path / name).write_text("a woman\na man\n")
+        runs.append(ask("dataset=prompts", f"dataset.file={tmp_path / name}").run_id)
+    assert runs[0] == runs[1]
+    words = ("mitigation=[loud]", "~mitigation.loud.word", "++mitigation.loud._target_=doubles.Stencil")
+    assert ask(*words, "++mitigation.loud.file=a").run_id != ask(*words, "++mitigation.loud.file=b").run_id
 
 
 def test_the_locator_is_part_of_the_instrument(ask: Any) -> None:

@@ -16,9 +16,10 @@ from driftloop.core.weights import check_safe, fingerprint
 TARGET = "_target_"
 ALLOWED = ("driftloop",)
 
-# Settings that change how fast or where, never what: they are in no identity. A data set's place is among them (its
-# content is in the fingerprint), and so is a model folder's (its weights are hashed).
-MEANS = frozenset({"batch_size", "device", "file", "root", "workers"})
+# Settings that change how fast or where, never what: they are in no identity.
+MEANS = frozenset({"batch_size", "device", "workers"})
+# Where a data set lies; what it holds is in its fingerprint. (A model folder's weights are hashed in its stead.)
+PLACES = frozenset({"file", "root"})
 
 
 @dataclass(frozen=True)

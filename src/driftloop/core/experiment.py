@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from driftloop.core.config import Option, check, digest
+from driftloop.core.config import PLACES, Option, check, digest
 from driftloop.core.errors import ConfigError, nearest
 from driftloop.core.records import Dataset
 from driftloop.core.store import Store
@@ -68,8 +68,9 @@ class Experiment:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What makes the pictures and captions what they are; nothing of extent or means."""
+        dataset = {key: value for key, value in self.dataset.identity().items() if key not in PLACES}
         return {
-            "dataset": self.dataset.identity() | {"fingerprint": self.source.fingerprint()},
+            "dataset": dataset | {"fingerprint": self.source.fingerprint()},
             "generator": self.generator.identity(),
             "captioner": self.captioner.identity(),
             "mitigation": [{option.name: option.identity()} for option in self.mitigations],
@@ -94,7 +95,7 @@ class Experiment:
         return Store(self.results_dir / self.run_id, flush_seconds=self.flush_seconds)
 
     def instruments(self) -> list[tuple[str, Option, dict[str, Any]]]:
-        """(folder of its readings, classifier, identity) for everything that reads pictures; locator and category order count."""
+        """(folder of its readings, classifier, identity) for all that read pictures; locator and category order count."""
         locator = self.locator.identity()
         found = []
         for place, options in (("labels", self.classifiers), ("concepts", self.concept_classifiers)):

@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
 from functools import partial
 from pathlib import Path
@@ -184,9 +184,10 @@ class Store:
             done = self.rows("rounds", ["chain", "round"]).to_pydict()
             described = set(zip(done["chain"], done["round"], strict=True))
             for path in journals:
-                waiting = pq.read_table(path, columns=["chain", "round"]).to_pydict()
-                if described.issuperset(zip(waiting["chain"], waiting["round"], strict=True)):
-                    path.unlink(missing_ok=True)
+                with suppress(FileNotFoundError):  # its writer, another shard at work, has dropped it meanwhile
+                    waiting = pq.read_table(path, columns=["chain", "round"]).to_pydict()
+                    if described.issuperset(zip(waiting["chain"], waiting["round"], strict=True)):
+                        path.unlink()
 
     # -- pictures -------------------------------------------------------------------------------------------------
 
@@ -309,7 +310,8 @@ def write_bytes(path: Path, data: bytes) -> None:
             os.fsync(handle.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # what stopped the writing may stop this too
+            temporary.unlink(missing_ok=True)
         raise StoreError(
             f"could not write {path}: {error.strerror or error}. Everything written before is whole; "
             "make room and run the same command again."

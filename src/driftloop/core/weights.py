@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import json
 import os
 import re
@@ -71,6 +72,7 @@ def loading(model: str) -> Iterator[None]:
     """
     import torch
 
+    _hush("diffusers", "transformers")
     try:
         with torch.random.fork_rng(devices=[]):
             yield
@@ -78,6 +80,15 @@ def loading(model: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise ModelError(f'the model "{model}" could not be loaded: {type(error).__name__}: {error}') from error
+
+
+def _hush(*libraries: str) -> None:
+    """Their bars and notices would break up ours; what really goes wrong comes as an exception. A set verbosity stays."""
+    for library in libraries:
+        if os.environ.setdefault(f"{library.upper()}_VERBOSITY", "error") == "error":
+            logger = importlib.import_module(f"{library}.utils.logging")
+            logger.set_verbosity_error()
+            logger.disable_progress_bar()
 
 
 def device_of(name: str) -> torch.device:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 
 GENDER = {
     "woman": "person", "man": "person", "women": "people", "men": "people", "lady": "person", "ladies": "people",
@@ -28,7 +29,9 @@ AGE = {
 
 # These also describe things ("an old house"): they go only where a person follows within two words.
 _OF_THINGS = frozenset({"young", "old", "senior", "adult", "aged", "little"})
-_PERSONS = r"(?:person|people|wom[ae]n|m[ae]n|lady|ladies|gentlem[ae]n|girls?|boys?|child(?:ren)?|kids?|female|male|guy|adult|couple)"
+_PERSONS = (
+    r"(?:person|people|wom[ae]n|m[ae]n|lad(?:y|ies)|gentlem[ae]n|girls?|boys?|child(?:ren)?|kids?|female|male|guy|adult|couple)"
+)
 _PERSON = rf"(?=(?:\s+[\w-]+){{0,1}}\s+{_PERSONS}\b)"
 # "a person woman", left of "a young adult woman" or of "a baby child", says the person twice.
 _TWICE = re.compile(rf"\b(?:person|people)\s+(?={_PERSONS}\b)", re.IGNORECASE)
@@ -38,11 +41,17 @@ TABLES: Mapping[str, Mapping[str, str]] = {"gender": GENDER, "age": AGE}
 
 def neutral(text: str, attribute: str) -> str:
     """`text` without words that name `attribute` ("gender" or "age"); articles follow ("an elderly man" -> "a man")."""
-    table = TABLES[attribute]
-    for word in sorted(table, key=len, reverse=True):
-        text = _pattern(word, table[word]).sub(lambda match, new=table[word]: _said(match, new), text)  # type: ignore[misc]
+    for pattern, new in _rules(attribute):
+        text = pattern.sub(lambda match, new=new: _said(match, new), text)  # type: ignore[misc]
     text = _TWICE.sub("", text) if attribute == "age" else text
     return re.sub(r"\s{2,}", " ", text).strip()
+
+
+@cache
+def _rules(attribute: str) -> list[tuple[re.Pattern[str], str]]:
+    """Longer words first: "baby girl" before "girl"."""
+    table = TABLES[attribute]
+    return [(_pattern(word, table[word]), table[word]) for word in sorted(table, key=len, reverse=True)]
 
 
 def _pattern(word: str, new: str) -> re.Pattern[str]:

@@ -8,14 +8,21 @@ a category follows the scalar form p' = (1 − q) p + q π(concept).
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Mapping, Sequence
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from driftloop.core.errors import DriftloopError
+from driftloop.core.weights import locate
 from driftloop.phantom.planted import Group, planted_confusion, planted_rates
 from driftloop.phantom.world import CATEGORIES, Prior, uniform
+
+log = logging.getLogger("driftloop")
 
 STATES: tuple[tuple[str, ...], ...] = tuple(product(*CATEGORIES.values()))
 """All (gender, age, emotion, activity)."""
@@ -115,13 +122,14 @@ class ClosedForm:
         is missing to 1 is the chance of no answer.
         """
         states = [np.asarray(starts, float)]
-        for number in range(1, rounds + 1):
-            states.append(states[-1] @ self.transition("seed" if number == 1 else "generated"))
-        origins = ["seed", *["generated"] * rounds]
-        return {
-            attribute: np.stack([s @ self.readings(attribute, o) for s, o in zip(states, origins, strict=True)], axis=1)
-            for attribute in self.attributes
-        }
+        for step in [self.transition("seed"), *[self.transition("generated")] * (rounds - 1)][:rounds]:
+            states.append(states[-1] @ step)
+        return {attribute: self._read_of(attribute, states) for attribute in self.attributes}
+
+    def _read_of(self, attribute: str, states: Sequence[np.ndarray]) -> np.ndarray:
+        """Readings of the distributions of each round, stacked along axis 1."""
+        first, later = (self.readings(attribute, origin) for origin in ("seed", "generated"))
+        return np.stack([states[0] @ first, *(state @ later for state in states[1:])], axis=1)
 
 
 def starts(seeds: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
@@ -142,3 +150,39 @@ def scalar_shares(share: float, omission: float, prior: float, rounds: int) -> l
     for _ in range(rounds):
         shares.append((1 - omission) * shares[-1] + omission * prior)
     return shares
+
+
+class CardForm:
+    """The closed form of a trained loop: planted omission, and what the generator's card says it assumes and confuses.
+
+    It is as exact as the card's measurements (their numbers of pictures stand there) and takes the captioner as faithful.
+    Where the card has no figures for this guidance, the generator has no card, or the seeds are not of this world, nothing
+    is known in advance: `shares` is empty and the run's log says why.
+    """
+
+    def __init__(self, *, omission: Any = 0.0, guidance: float | None = None, generator: str | None = None) -> None:
+        self.omission, self.guidance, self.generator = omission, guidance, generator
+
+    def shares(self, seeds: Sequence[Mapping[str, Any]], rounds: int) -> list[dict[str, Any]]:
+        """Rows as of `ClosedForm.shares`, or none."""
+        try:
+            return self._form().shares(seeds, rounds)
+        except (ValueError, KeyError, OSError, DriftloopError) as reason:
+            log.info("no planted truth is drawn: %s: %s", type(reason).__name__, reason)
+            return []
+
+    def _form(self) -> ClosedForm:
+        folder, _ = locate(str(self.generator))
+        card = json.loads((Path(folder) / "card.json").read_text())
+        key = f"guidance {self.guidance:g}"
+        silent = {
+            name: {concept: _even(row) for concept, row in table[key].items()}
+            for name, table in card["silent captions"].items()
+        }
+        confusion = {name: [_even(row) for row in matrix] for name, matrix in card[f"confusion at {key}"].items()}
+        return ClosedForm(omission=self.omission, prior=silent, confusion=confusion)
+
+
+def _even(row: Sequence[float]) -> list[float]:
+    """Cards are rounded; a distribution is not."""
+    return [value / sum(row) for value in row]

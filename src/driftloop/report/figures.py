@@ -119,7 +119,8 @@ def stacks(frame: pd.DataFrame, colours: Mapping[str, str], layout: Layout) -> F
 def forest(rows: pd.DataFrame, layout: Layout) -> Figure:
     """Estimates with intervals as one row each (group, label, value, low, high), zero marked."""
     lines = list(_forest_lines(rows))
-    names = [shortened(line if isinstance(line, str) else str(line["label"]), 40) for line in lines]
+    room = int(layout.width * 0.45 / 0.068)
+    names = [shortened(line if isinstance(line, str) else str(line["label"]), room) for line in lines]
     left = 0.15 + 0.068 * max(map(len, names))
     figure, (ax,) = _grid(["all"], Layout(layout.width, 0.22 * len(lines), 1), left=left, top=0.05)
     reach = 1.08 * float(np.nanmax(np.abs(rows[["value", "low", "high"]].astype(float).to_numpy()), initial=0.02))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.resources
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ COLUMNS: Mapping[str, Sequence[str]] = {
 }  # fmt: skip
 """The columns that a report uses of each table of analysis/; a table that was never written is empty and has them."""
 
+READ_TABLES = ("drift", "distances", "tests", "coverage")
+
 OPEN_SETS = frozenset({"phantom", "prompts"})
 OPEN_TARGETS = ("driftloop.datasets.phantom.", "driftloop.datasets.prompts.", "driftloop.phantom.")
 """Seeds that anybody may see, by what their rows and the run's identity say; both must."""
@@ -41,6 +43,11 @@ class Instrument:
     name: str
     categories: Mapping[str, Sequence[str]]
     identity: Mapping[str, Any]
+
+    @property
+    def place(self) -> str:
+        """labels or concepts."""
+        return self.folder.partition("/")[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +93,22 @@ class Material:
         declared = [attribute for each in self.instruments for attribute in each.categories]
         return list(dict.fromkeys([*declared, *self.drift["attribute"].astype(str)]))
 
+    def readers(self, attribute: str) -> list[str]:
+        """The classifiers that read an attribute."""
+        declared = [each.name for each in self.instruments if attribute in each.categories]
+        found = self.drift.loc[self.drift["attribute"] == attribute, "classifier"].astype(str)
+        return list(dict.fromkeys([*declared, *found]))
+
+    def part(self, place: str) -> Material:
+        """What instruments of one place found: labels (perceived attributes) or concepts (what the picture shows)."""
+        aside = {each.name for each in self.instruments if each.place == "concepts"}
+        aside -= {each.name for each in self.instruments if each.place == "labels"}
+        kept = {
+            name: table[table["classifier"].astype(str).isin(aside) == (place == "concepts")].reset_index(drop=True)
+            for name, table in {name: getattr(self, name) for name in READ_TABLES}.items()
+        }
+        return replace(self, **kept, instruments=[each for each in self.instruments if each.place == place])
+
     @property
     def classifiers(self) -> list[str]:
         return list(dict.fromkeys([*(each.name for each in self.instruments), *self.drift["classifier"].astype(str)]))
@@ -128,7 +151,7 @@ def state(experiment: Experiment, store: Store) -> str:
 
 
 def _read_files(folder: Path) -> Iterator[Path]:
-    for pattern in ("manifest.json", "seeds.parquet", "rounds/part-*.parquet", "labels/*/*"):
+    for pattern in ("manifest.json", "seeds.parquet", "rounds/part-*.parquet", "labels/*/*", "concepts/*/*"):
         yield from sorted(folder.glob(pattern))
 
 
@@ -147,7 +170,7 @@ def _table(store: Store, name: str) -> pd.DataFrame:
 def _instruments(experiment: Experiment, store: Store) -> Iterator[Instrument]:
     """The instruments asked for that have read anything."""
     for folder, option, _ in experiment.instruments():
-        told = store.read_json(f"{folder}/classifier.json") if folder.startswith("labels/") else {}
+        told = store.read_json(f"{folder}/classifier.json")
         if told:
             identity: dict[str, Any] = {key: told[key] for key in ("classifier", "locator") if key in told}
             yield Instrument(folder, option.name, told.get("categories", {}), identity)

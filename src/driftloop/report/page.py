@@ -30,7 +30,7 @@ DISTANCES = {
     "total_variation": "total variation",
     "jensen_shannon": "Jensen–Shannon",
     "hellinger": "Hellinger",
-    "wasserstein_groups": "Wasserstein, in groups",
+    "wasserstein_groups": "Wasserstein",
 }
 TEXT = frozenset({"concept", "attribute", "category", "classifier", "distance", "status", "example", "family", "start",
                   "outcome", "extent", "commit", "device", "looks"})  # fmt: skip
@@ -71,23 +71,27 @@ class Answer:
 
 
 def page(material: Material) -> tuple[str, list[Drawn]]:
-    """The page, and the figures in it."""
-    known = tables.told(material.drift)
+    """The page, and the figures in it. Concepts as they are read stand apart from perceived attributes."""
+    perceived, concepts = material.part("labels"), material.part("concepts")
+    known = tables.told(perceived.drift)
     drawn = {
-        "answer": list(answer_figures(material)),
-        "drift": list(drift_figures(material)),
-        "concepts": list(concept_figures(material, known)),
-        "distances": list(distance_figures(material)),
+        "answer": list(answer_figures(perceived)),
+        "drift": list(drift_figures(perceived)),
+        "concepts": list(concept_figures(perceived, known)),
+        "read_concepts": list(drift_figures(concepts)),
+        "distances": list(distance_figures(perceived)),
     }
     values = {
-        **header(material),
+        **header(perceived),
         "figures": drawn,
-        "answers": answers(material),
-        "drift_tables": drift_tables(material),
-        "concept_tables": concept_tables(material, known),
-        "suppressed": words.suppression(_plain(tables.small_concepts(material.drift)), tables.LEAST),
+        "answers": answers(perceived),
+        "drift_tables": drift_tables(perceived),
+        "concept_tables": concept_tables(perceived, known),
+        "read_concepts": answers(concepts),
+        "read_concept_tables": drift_tables(concepts)[:1],
+        "suppressed": words.suppression(_plain(tables.small_concepts(perceived.drift)), tables.LEAST),
         "counts": counts(material),
-        "strips": strips(material),
+        "strips": strips(perceived),
         "shown": material.shown,
         "open_seeds": material.open_seeds,
         "card": card(material),
@@ -152,17 +156,17 @@ def answers(material: Material) -> list[Answer]:
     found: list[Answer] = []
     for attribute in material.attributes:
         moved: dict[bool, list[str]] = {True: [], False: []}
-        for classifier in material.classifiers:
+        for classifier in material.readers(attribute):
             rows = last[(last["attribute"] == attribute) & (last["classifier"] == classifier)]
             found.append(answer(material, attribute, classifier, rows))
             moved[is_moved(material, attribute, classifier, rows)].append(classifier)
-        if len(material.classifiers) > 1:
+        if len(material.readers(attribute)) > 1:
             found.append(Answer(words.agreement(attribute, moved[True], moved[False]), [], "instruments compared"))
     return found
 
 
 def answer(material: Material, attribute: str, classifier: str, rows: pd.DataFrame) -> Answer:
-    tag = f"perceived {attribute}" + (f", read by {classifier}" if len(material.classifiers) > 1 else "")
+    tag = f"perceived {attribute}" + (f", read by {classifier}" if len(material.readers(attribute)) > 1 else "")
     if rows.empty:
         return Answer(words.nothing(attribute), [], tag)
     row = told_row(material, attribute, rows)
@@ -181,7 +185,7 @@ def many_notes(material: Material, row: pd.Series[Any], tested: Tested | None) -
     change = tables.change(row)
     apart = tables.apart(material.distances, change.attribute, str(row["classifier"]))
     told = tested is not None and tested.p_value < 1 - material.level
-    largest = "" if told or isnan(change.shift) else words.largest(change, material.level)
+    largest = "" if told or isnan(change.shift) or change.shift == 0 else words.largest(change, material.level)
     line = words.test_line(tested, material.level) if tested else ""
     return [largest, words.distance(change, apart, material.level) if apart else "", line]
 
@@ -278,7 +282,7 @@ def concept_figures(material: Material, known: pd.DataFrame) -> Iterator[Drawn]:
     drift = tables.raw(known)
     drift = drift[~drift["concept"].isin(_beyond(drift))]
     for attribute in material.attributes:
-        for classifier in material.classifiers:
+        for classifier in material.readers(attribute):
             mine = drift[(drift["attribute"] == attribute) & (drift["classifier"] == classifier)]
             if len(tables.told_concepts(mine)) > 1:
                 yield concept_figure(material, mine, attribute, classifier)
@@ -287,7 +291,7 @@ def concept_figures(material: Material, known: pd.DataFrame) -> Iterator[Drawn]:
 def concept_figure(material: Material, drift: pd.DataFrame, attribute: str, classifier: str) -> Drawn:
     shown, colour = shown_categories(material, attribute), colours(material, attribute)
     n = words.n_range(drift.loc[~drift["concept"].isin([tables.ALL, tables.ALIKE]) & drift["share"].notna(), "n_seeds"])
-    by = f" as {classifier} reads it" if len(material.classifiers) > 1 else ""
+    by = f" as {classifier} reads it" if len(material.readers(attribute)) > 1 else ""
     name, kind = f"concepts-{attribute}-{classifier}", material.concept_kind
     if len(shown) == 1:
         frame = tables.concept_curves(material, drift, classifier, attribute, shown[0])
@@ -307,17 +311,19 @@ def _beyond(drift: pd.DataFrame) -> list[str]:
 
 def distance_figures(material: Material) -> Iterator[Drawn]:
     for attribute in material.attributes:
-        for classifier in material.classifiers:
+        for classifier in material.readers(attribute):
             frame = tables.distance_rows(material, classifier, attribute, DISTANCES)
             if frame["value"].notna().any():
                 yield distance_figure(material, frame, attribute, classifier)
 
 
 def distance_figure(material: Material, frame: pd.DataFrame, attribute: str, classifier: str) -> Drawn:
-    by = f" as {classifier} reads it" if len(material.classifiers) > 1 else ""
+    by = f" as {classifier} reads it" if len(material.readers(attribute)) > 1 else ""
     rows = material.distances[material.distances["concept"] == tables.ALL]
     rows = rows[(rows["attribute"] == attribute) & (rows["classifier"] == classifier)]
-    caption = words.distance_caption(f"perceived {attribute}{by}", words.n_range(rows["n_pairs"]), material.level)
+    ordered = bool((rows["distance"] == "wasserstein_groups").any())
+    n = words.n_range(rows["n_pairs"])
+    caption = words.distance_caption(f"perceived {attribute}{by}", n, material.level, ordered=ordered)
     axis = figures.Axis("distance", lambda value: f"{value:.2f}", shared=False)
     layouts = layouts_of(frame["panel"].nunique())
     return draw(f"distances-{attribute}-{classifier}", caption, layouts, _curves(frame, {}, axis))

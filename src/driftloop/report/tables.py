@@ -147,9 +147,9 @@ def attribute_curves(material: Material, attribute: str, shown: Sequence[str]) -
     drift = raw(material.drift)
     drift = drift[(drift["attribute"] == attribute) & (drift["concept"] == ALL)]
     frames = []
-    for classifier in material.classifiers:
+    for classifier in material.readers(attribute):
         for category in shown:
-            panel = panel_name(material, classifier, category if len(shown) > 1 else "")
+            panel = panel_name(material, attribute, classifier, category if len(shown) > 1 else "")
             rows = drift[(drift["classifier"] == classifier) & (drift["category"] == category)]
             truth = planted_of(material.planted, material.seeds, ALL, attribute, category)
             truth = truth[truth["round"].isin(rows["round"])]
@@ -189,10 +189,11 @@ def shift_rows(material: Material) -> pd.DataFrame:
     last = last[(last["concept"] == ALL) & last["shift"].notna()]
     frames = []
     for attribute in material.attributes:
-        for classifier in material.classifiers:
+        for classifier in material.readers(attribute):
             rows = last[(last["attribute"] == attribute) & (last["classifier"] == classifier)]
             rows = rows.set_index("category").reindex(material.categories(attribute)).dropna(subset=["shift"])
-            group = panel_name(material, classifier, f"perceived {attribute}")
+            several = len(material.readers(attribute)) > 1
+            group = panel_name(material, attribute, classifier, attribute if several else f"perceived {attribute}")
             frames.append(rows.reset_index().rename(columns=FOREST).assign(group=group))
     return stacked(frames).reindex(columns=["group", *FOREST.values()])
 
@@ -209,9 +210,9 @@ def distance_rows(material: Material, classifier: str, attribute: str, names: di
     return stacked(frames)
 
 
-def panel_name(material: Material, classifier: str, name: str) -> str:
+def panel_name(material: Material, attribute: str, classifier: str, name: str) -> str:
     """A panel names its classifier only where there are several."""
-    if len(material.classifiers) < 2:
+    if len(material.readers(attribute)) < 2:
         return name
     return f"{name} · {classifier}" if name else classifier
 

@@ -273,11 +273,13 @@ def stack_caption(what: str, kind: str, n: str) -> str:
     return f"{what}, composition of readings at every round, by {kind} (n = {n} each). Intervals are in the table below."
 
 
-def distance_caption(what: str, n: str, level: float) -> str:
+def distance_caption(what: str, n: str, level: float, *, ordered: bool) -> str:
     return (
         f"How far {what} has moved from the baseline, over the seeds read at both (n = {n}); coloured band: "
         f"{level_text(level)} interval over seeds. Grey: mean and {level_text(level)} band of the same distance when the "
-        "rounds of each seed are swapped at random. A distance is never below 0: compare it with that band, not with 0."
+        "rounds of each seed are swapped at random. A distance is never below 0: compare it with that band, not with 0. "
+        "Jensen–Shannon is the divergence, in bits."
+        f"{' Wasserstein counts how many groups a reading moves on average.' if ordered else ''}"
     )
 
 

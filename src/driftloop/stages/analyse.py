@@ -47,6 +47,7 @@ TEST_COLUMNS = [
     *WHOSE, "classifier", "round", "baseline_round", "test", "statistic", "dof", "n_pairs", "n_discordant", "p_value",
     "p_adjusted", "family",
 ]  # fmt: skip
+PLANTED_COLUMNS = ["round", "concept", "attribute", "category", "share"]
 COVERAGE_COLUMNS = [
     *WHOSE, "category", "classifier", "round", "n_expected", *(f"n_{status}" for status in STATUSES), "n_no_image",
     "coverage", "share_at_least", "share_at_most",
@@ -171,7 +172,7 @@ def analyse_tables(
     settings = Settings(root_seed=root_seed, resamples=resamples, level=level, ordered=ordered, confirmatory=confirmatory)
     study = make_study(readings, seeds, expected, baseline_round, rounds)
     views = [View(study, panel, group) for panel in make_panels(readings, study, categories) for group in study.groups]
-    paired = [paired_rows(view, settings) for view in views]
+    paired = [paired_rows(view, settings) for view in views if study.later]
     return {
         "drift": adjust_drift(_stacked([drift_rows(view, level) for view in views], DRIFT_COLUMNS)),
         "distances": _stacked([distances for _, distances in paired], DISTANCE_COLUMNS),
@@ -332,7 +333,7 @@ def drift_rows(view: View, level: float) -> pd.DataFrame:
         "share": share.mean,
         "share_low": share_low,
         "share_high": share_high,
-        "shift": np.round(shift.mean, 12) + 0.0,  # no -0.0 and no 1e-18 from summing thirds
+        "shift": shift.mean,
         "shift_low": np.where(at_baseline, np.nan, low),
         "shift_high": np.where(at_baseline, np.nan, high),
         "p_value": np.where(at_baseline, np.nan, category_p_values(up, down, shift)),
@@ -514,7 +515,7 @@ def _tables(experiment: Experiment, store: Store, rows: pd.DataFrame) -> dict[st
         )
     if experiment.truth is not None:
         told = experiment.truth.build().shares(seeds.to_dict("records"), experiment.rounds)
-        tables["planted"] = pd.DataFrame(told).assign(run=store.run_id)
+        tables["planted"] = pd.DataFrame(told, columns=PLANTED_COLUMNS).assign(run=store.run_id)
     return tables
 
 

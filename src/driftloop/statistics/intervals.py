@@ -36,7 +36,7 @@ def share_limits(share: Moments, level: float = 0.95) -> Limits:
 
 def _share_limits(share: Moments, tail: Floats | float) -> Limits:
     """`tail` is the probability left out on either side."""
-    mean = np.clip(np.round(share.mean, 12), 0.0, 1.0)  # a sum of weights misses 1 by rounding
+    mean = share.mean
     variance = share.variance * _t_over_normal(np.asarray(tail), share.dof) ** 2
     step = share.step * _event_size(mean, share)
     return 1 - _upper(1 - mean, variance, step, tail), _upper(mean, variance, step, tail)

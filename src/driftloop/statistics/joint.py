@@ -72,10 +72,11 @@ def kept_label(residuals: Floats, start: Ints) -> Floats:
 def hotelling_power(mean: Floats, covariance: Floats, n: int, level: float = 0.05) -> float:
     """P(p-value <= level) over n seeds whose residuals have this mean [p] and covariance [p, p], from the noncentral F.
 
-    The noncentrality is n μ' Σ⁻¹ μ (Anderson 2003, §5.4). NaN where the test cannot tell.
+    The noncentrality is n μ' Σ⁻¹ μ (Anderson 2003, §5.4). NaN where the test cannot tell. Taken as 1 - cdf: scipy's
+    survival function of the noncentral F is wrong (negative) where the noncentrality is exactly 0.
     """
     p = mean.size
     if n <= p:
         return NAN
     noncentrality = n * float(mean @ np.linalg.solve(covariance, mean))
-    return float(stats.ncf.sf(stats.f.isf(level, p, n - p), p, n - p, noncentrality))
+    return 1 - float(stats.ncf.cdf(stats.f.isf(level, p, n - p), p, n - p, noncentrality))

@@ -67,7 +67,7 @@ def moments(values: Floats, group: Group) -> Moments:
     by_stratum = summed(residual**2, group.strata, group.n_strata) + added
     return Moments(
         n=present.sum(axis=0),
-        mean=mean,
+        mean=np.round(mean, 12) + 0.0,  # weights add up to 1 but for rounding: no share above 1, no shift of -1e-18
         variance=np.where(units > 1, variance + added.sum(axis=0), np.nan),
         step=step,
         dof=np.where(whole, np.inf, np.minimum(_satterthwaite(by_stratum, sizes), np.maximum(units - 1, 1))),

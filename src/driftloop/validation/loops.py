@@ -69,8 +69,8 @@ def bare(setting: Setting, seeds: int, replicates: int, rounds: int, draw: np.ra
     first = np.stack([gender, age], axis=1)
     read = np.repeat(_read(setting, "seed", first, draw)[:, None], replicates, axis=1)
     people, found = np.repeat(first[:, None], replicates, axis=1), [read]
+    prior = {"gender": PRIORS["gender"][activity], "age": PRIORS["age"][emotion]}
     for _ in range(rounds):
-        prior = {"gender": PRIORS["gender"][activity], "age": PRIORS["age"][emotion]}
         anew = np.stack([_drawn(prior[name][:, None], draw, people.shape[:2]) for name in ATTRIBUTES], axis=2)
         people = np.where(draw.random(people.shape) < setting.omission, anew, people)
         found.append(_read(setting, "generated", people, draw))

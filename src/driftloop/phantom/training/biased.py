@@ -28,7 +28,7 @@ FEMALE, MALE = range(2)
 
 @dataclass(frozen=True)
 class Shown:
-    """What pictures show: named attributes (n, 4), nuisances (n, 4) in the order of NUISANCE, whether a decoder drew them (n,)."""
+    """What pictures show: attributes (n, 4), nuisances (n, 4; order of NUISANCE), whether a decoder drew them (n,)."""
 
     labels: np.ndarray
     nuisances: np.ndarray
@@ -105,9 +105,9 @@ def _plan(name: str, seed: int, steps: int = 600) -> Plan:
 
 BIASES = (
     Bias(_plan("gender_errs_on_women", 61), errs_on_women),
-    Bias(_plan("gender_errs_on_generated", 62), errs_on_generated, rough=False),
-    Bias(_plan("gender_reads_background", 63, 300), reads_background),
-    Bias(_plan("gender_reads_hair", 64, 700), reads_hair),
+    Bias(_plan("gender_errs_on_generated", 62, 400), errs_on_generated, rough=False),
+    Bias(_plan("gender_reads_background", 63, 200), reads_background),
+    Bias(_plan("gender_reads_hair", 64, 400), reads_hair),
 )
 
 

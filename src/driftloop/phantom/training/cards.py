@@ -91,35 +91,49 @@ def named_numbers(captions: Sequence[str]) -> np.ndarray:
     return np.array([[v.index(t[name]) if name in t else -1 for name, v in CATEGORIES.items()] for t in told])
 
 
-def silent_prior(pipeline: DiffusionPipeline, judge: Judge, attribute: str, guidance: float, n: int) -> dict[str, list[float]]:
-    """Concept -> shares read from pictures of captions that name the concept and nothing else."""
+def silent_captions(attribute: str, concept: Told, n: int, *, rest: bool) -> list[str]:
+    """`n` captions that name `concept` and not `attribute`; the rest is named too (every combination in turn) or silent."""
+    if not rest:
+        return [plain(concept)] * n
+    told = [dict(zip(CATEGORIES, combination, strict=True)) for combination in COMBINATIONS]
+    fitting = [t for t in told if t[attribute] == CATEGORIES[attribute][0] and concept.items() <= t.items()]
+    return [plain({k: v for k, v in fitting[i % len(fitting)].items() if k != attribute}) for i in range(n)]
+
+
+def silent_prior(
+    pipeline: DiffusionPipeline, judge: Judge, attribute: str, guidance: float, n: int, *, rest: bool
+) -> dict[str, list[float]]:
+    """Concept -> shares read from pictures of captions that are silent about the attribute."""
     concept = CONDITION[attribute]
     column, size = list(CATEGORIES).index(attribute), len(CATEGORIES[attribute])
     shares = {}
     for category in CATEGORIES[concept]:
-        read = judge.numbers(pictures(pipeline, [plain({concept: category})] * n, guidance))[:, column]
+        captions = silent_captions(attribute, {concept: category}, n, rest=rest)
+        read = judge.numbers(pictures(pipeline, captions, guidance, f"silent/{category}"))[:, column]
         shares[category] = [round(float(s), 3) for s in np.bincount(read, minlength=size) / n]
     return shares
 
 
-def generator_card(models: Path, judge: Judge, copies: int = 2, silent: int = 64) -> tuple[dict[str, Any], list[Image.Image]]:
+def silent_card(pipeline: DiffusionPipeline, judge: Judge, attribute: str, n: int) -> dict[str, Any]:
+    """The planted prior of an attribute and what captions show that leave it out: all else named, or only the concept."""
+    planted = {concept: [round(share, 3) for share in row] for concept, row in getattr(Prior(), attribute).items()}
+    shown = {f"guidance {g:g}": silent_prior(pipeline, judge, attribute, g, n, rest=True) for g in GUIDANCES}
+    alone = silent_prior(pipeline, judge, attribute, 1.0, n // 2, rest=False)
+    return {"planted": planted, **shown, "guidance 1, concept alone named": alone}
+
+
+def generator_card(models: Path, judge: Judge, copies: int = 2, silent: int = 140) -> tuple[dict[str, Any], list[Image.Image]]:
     """What the generator's pictures show, and its pictures of all combinations at guidance 1.5."""
     pipeline = load_pipeline(models)
     told = [dict(zip(CATEGORIES, c, strict=True)) for c in COMBINATIONS] * copies
     images = {g: pictures(pipeline, [plain(t) for t in told], g) for g in GUIDANCES}
-    read = {g: judge.numbers(images[g]) for g in GUIDANCES}
-    priors = {
-        attribute: {
-            "planted": {c: list(row) for c, row in getattr(Prior(), attribute).items()},
-            **{f"guidance {g:g}": silent_prior(pipeline, judge, attribute, g, silent) for g in (1.0, 2.0)},
-        }
-        for attribute in CONDITION
-    }
+    read, true = {g: judge.numbers(images[g]) for g in GUIDANCES}, true_numbers(told)
+    priors = {attribute: silent_card(pipeline, judge, attribute, silent) for attribute in CONDITION}
     card = {
         "steps": STEPS,
         "n_fidelity": len(told),
-        "fidelity": {f"guidance {g:g}": shares_right(read[g], true_numbers(told)) for g in GUIDANCES},
-        "confusion at guidance 1": {a: confusion(read[1.0], true_numbers(told), a) for a in CATEGORIES},
+        "fidelity": {f"guidance {g:g}": shares_right(read[g], true) for g in GUIDANCES},
+        **{f"confusion at guidance {g:g}": {a: confusion(read[g], true, a) for a in CATEGORIES} for g in GUIDANCES},
         "n_silent": silent,
         "silent captions": priors,
     }

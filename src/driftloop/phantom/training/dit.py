@@ -149,7 +149,8 @@ def train_dit(latents: torch.Tensor, folder: Path, plan: Plan = DIT) -> Denoiser
         with half_precision():
             velocity, read = denoiser(signal * clean + spread * noise, steps, tokens)
         error = (velocity.float() - (signal * noise - spread * clean)).square()
-        return (weight * error).mean() + TELLING_WEIGHT * telling_loss(read, told)
+        total: torch.Tensor = (weight * error).mean() + TELLING_WEIGHT * telling_loss(read, told)
+        return total
 
     fit(plan, denoiser, loss, folder)
     return denoiser

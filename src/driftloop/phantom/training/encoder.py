@@ -24,7 +24,7 @@ from driftloop.phantom.training.loop import Plan, fit, half_precision
 from driftloop.phantom.training.readers import entropy, heads, roughened
 from driftloop.phantom.world import CATEGORIES
 
-ENCODER = Plan("encoder", steps=900, batch=96, rate=1.5e-3, seed=81, ema=0.995, decay=0.05, warmup=100)
+ENCODER = Plan("encoder", steps=700, batch=64, rate=1.5e-3, seed=81, ema=0.995, decay=0.05, warmup=100)
 WIDTH = 96
 LESSONS = 12_000
 
@@ -93,7 +93,8 @@ def _caption_of(lessons: Lessons, labels: np.ndarray, draw: np.random.Generator)
     candidates = draw.integers(len(lessons.told), size=256)
     right = fits(lessons.told[candidates], labels).numpy()
     scores = np.where(right, draw.random(right.shape), -1.0)
-    return candidates[scores.argmax(1)]
+    chosen: np.ndarray = candidates[scores.argmax(1)]
+    return chosen
 
 
 def train_encoder(mixed: Mixed, folder: Path, plan: Plan = ENCODER) -> CLIPModel:

@@ -8,21 +8,28 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers import DiffusionPipeline
 from PIL import Image
-from transformers import AutoImageProcessor, AutoModelForImageClassification, AutoModelForSemanticSegmentation, CLIPModel, CLIPProcessor
+from transformers import (
+    AutoImageProcessor,
+    AutoModelForImageClassification,
+    AutoModelForImageTextToText,
+    AutoModelForSemanticSegmentation,
+    AutoProcessor,
+    CLIPModel,
+    CLIPProcessor,
+    LogitsProcessorList,
+)
 
-from driftloop.captioners.vision_language import TransformersCaptioner
 from driftloop.core.batches import batches
 from driftloop.core.rng import derive
-from driftloop.generators.diffusion import DiffusersGenerator
 from driftloop.phantom.figure import PARTS
 from driftloop.phantom.grammar import plain
 from driftloop.phantom.training.bank import COMBINATIONS, Bank
 from driftloop.phantom.training.biased import FEMALE, MALE, Bias, Shown, shows_hair
 from driftloop.phantom.training.cards import Judge, confusion, named_numbers, shares_right, true_numbers
 from driftloop.phantom.training.encoder import combination_numbers, plain_captions
-from driftloop.phantom.training.generator import STEPS
-from driftloop.phantom.training.llava import PROMPT
+from driftloop.phantom.training.generator import LENGTH, STEPS
 from driftloop.phantom.training.omitting import OMISSION
 from driftloop.phantom.training.regions import intersection_over_union, upsampled
 from driftloop.phantom.world import CATEGORIES, CONDITION, NUISANCE, Prior
@@ -37,17 +44,44 @@ def as_images(pixels: np.ndarray) -> list[Image.Image]:
     return [Image.fromarray(picture) for picture in pixels]
 
 
-def described(captioner: TransformersCaptioner, images: Images, name: str = "card") -> list[str]:
-    """Captions, each sampled with the random numbers of its own picture."""
-    seeds = [derive(0, name, number) for number in range(len(images))]
-    parts = batches(list(zip(images, seeds, strict=True)), captioner.batch_size)
-    return [c.text for part in parts for c in captioner.describe([i for i, _ in part], [s for _, s in part])]
+class Draw:
+    """Samples inside greedy decoding: the arg-max of logits plus Gumbel noise is a draw at temperature 1."""
+
+    def __init__(self, seed: int) -> None:
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def __call__(self, _tokens: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Logits (rows, vocabulary) with noise."""
+        return scores - torch.empty_like(scores).exponential_(generator=self.generator).log()
 
 
-def captioner_figures(captioner: TransformersCaptioner, renders: Bank, round_trips: np.ndarray) -> dict[str, Any]:
+@torch.no_grad()
+def described(folder: Path, images: Images, *, sampled: bool = False, prompt: str | None = None) -> list[str]:
+    """Captions by an exported captioner, asked through its chat template where there is a prompt."""
+    processor = AutoProcessor.from_pretrained(folder)
+    model = AutoModelForImageTextToText.from_pretrained(folder).eval()
+    draws = LogitsProcessorList([Draw(derive(0, "card", folder.name))] if sampled else [])
+    captions: list[str] = []
+    for batch in batches(images, 64):
+        inputs = processor(images=list(batch), return_tensors="pt") if prompt is None else _asked(processor, batch, prompt)
+        tokens = model.generate(**inputs, max_new_tokens=16, do_sample=False, logits_processor=draws)
+        start = 0 if prompt is None else inputs["input_ids"].shape[1]
+        captions += processor.batch_decode(tokens[:, start:], skip_special_tokens=True)
+    return captions
+
+
+def _asked(processor: Any, images: Images, prompt: str) -> Any:
+    words = {"type": "text", "text": prompt}
+    chats = [[{"role": "user", "content": [{"type": "image", "image": image}, words]}] for image in images]
+    return processor.apply_chat_template(
+        chats, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
+    )
+
+
+def captioner_figures(folder: Path, prompt: str, renders: Bank, round_trips: np.ndarray) -> dict[str, Any]:
     """What a faithful captioner names right."""
     told = {"held-out renders": renders.images, "their round trips": round_trips}
-    captions = {name: described(captioner, as_images(pixels)) for name, pixels in told.items()}
+    captions = {name: described(folder, as_images(pixels), prompt=prompt) for name, pixels in told.items()}
     return {
         "n_pictures": len(renders),
         **{f"named right on {k}": shares_right(named_numbers(v), renders.labels) for k, v in captions.items()},
@@ -55,11 +89,11 @@ def captioner_figures(captioner: TransformersCaptioner, renders: Bank, round_tri
     }
 
 
-def omission_figures(captioner: TransformersCaptioner, renders: Bank, round_trips: np.ndarray) -> dict[str, Any]:
+def omission_figures(folder: Path, renders: Bank, round_trips: np.ndarray) -> dict[str, Any]:
     """How often sampled captions leave an attribute out, overall and per category, and whether what they name is right."""
     figures: dict[str, Any] = {"planted omission": OMISSION, "n_pictures": len(renders), "sampling": "temperature 1"}
     for origin, pixels in (("held-out renders", renders.images), ("their round trips", round_trips)):
-        captions = described(captioner, as_images(pixels))
+        captions = described(folder, as_images(pixels), sampled=True)
         named = named_numbers(captions)
         figures[f"left out on {origin}"] = _shares_silent(named)
         figures[f"both left out on {origin}"] = round(float((named[:, :2] < 0).all(1).mean()), 4)
@@ -103,9 +137,9 @@ def genders_read(folder: Path, images: Images) -> np.ndarray:
 
 
 def bias_figures(
-    bias: Bias, models: Path, renders: Bank, round_trips: np.ndarray, nuisances: np.ndarray, made: tuple[Images, np.ndarray]
+    bias: Bias, models: Path, renders: Bank, round_trips: np.ndarray, nuisances: np.ndarray, redrawn: Bank
 ) -> dict[str, Any]:
-    """What a wrong classifier reads where; `made` are a generator's pictures and the genders their captions name."""
+    """What a wrong classifier reads where; `redrawn` are the first generator's pictures, labelled as their captions say."""
     figures: dict[str, Any] = {"wrong on purpose": (bias.rule.__doc__ or "").strip(), "n_pictures": len(renders)}
     for origin, pixels, decoded in (("held-out renders", renders.images, False), ("their round trips", round_trips, True)):
         shown = Shown(renders.labels, nuisances, np.full(len(renders), decoded))
@@ -115,9 +149,9 @@ def bias_figures(
             **recalls(read, shown.gender()),
             **_by_cue(read, shown),
         }
-    images, gender = made
-    figures["n_generated"] = len(images)
-    figures["on the generator's pictures (against the caption)"] = recalls(genders_read(models / bias.name, images), gender)
+    read = genders_read(models / bias.name, as_images(redrawn.images))
+    figures["n_generated"] = len(redrawn)
+    figures["on the generator's pictures (against the caption)"] = recalls(read, redrawn.labels[:, 0])
     return figures
 
 
@@ -153,7 +187,6 @@ def parts_found(folder: Path, images: Images) -> np.ndarray:
     """Part number at every pixel (n, 64, 64) by the exported segmenter."""
     processor = AutoImageProcessor.from_pretrained(folder)
     model = AutoModelForSemanticSegmentation.from_pretrained(folder).eval()
-    assert list(model.config.id2label.values()) == list(PARTS)
     pixels = processor(images=list(images), return_tensors="pt")["pixel_values"].split(64)
     return np.concatenate([upsampled(model(part).logits).argmax(1).numpy().astype(np.uint8) for part in pixels])
 
@@ -197,44 +230,44 @@ def encoder_figures(folder: Path, renders: Bank, round_trips: np.ndarray) -> dic
 # The second generator ----------------------------------------------------------------------------------------------
 
 
-def dit(models: Path, guidance: float) -> DiffusersGenerator:
-    """The exported diffusion transformer behind its adapter."""
-    return DiffusersGenerator(
-        model=str(models / "generator_dit"),
-        steps=STEPS,
-        guidance=guidance,
-        size=64,
-        max_sequence_length=32,
-        extra=DIT_EXTRA,
-        batch_size=64,
-    )
-
-
-def drawn(generator: DiffusersGenerator, captions: Sequence[str]) -> list[Image.Image]:
-    """One picture a caption, each from its own random numbers."""
-    rows = list(enumerate(captions))
-    parts = batches(rows, generator.batch_size)
-    return [p.image for part in parts for p in generator.generate([c for _, c in part], [derive(0, "card", k) for k, _ in part])]
+def drawn(pipeline: DiffusionPipeline, captions: Sequence[str], guidance: float) -> list[Image.Image]:
+    """One picture a caption, each from its own random generator, as the committed yaml asks for them."""
+    images: list[Image.Image] = []
+    for rows in batches(range(len(captions)), 64):
+        draws = [torch.Generator().manual_seed(derive(0, "card", row)) for row in rows]
+        made = pipeline(
+            [captions[row] for row in rows],
+            guidance_scale=guidance,
+            num_inference_steps=STEPS,
+            generator=draws,
+            height=64,
+            width=64,
+            max_sequence_length=LENGTH,
+            **DIT_EXTRA,
+        )
+        images += made.images
+    return images
 
 
 def dit_figures(models: Path, guidances: Sequence[float] = (1.0, 1.5, 2.0), silent: int = 48) -> dict[str, Any]:
     """Fidelity to named attributes, and the prior of silent captions."""
     judge, true = Judge(models), true_numbers(TELLING)
-    read = {g: judge.numbers(drawn(dit(models, g), [plain(t) for t in TELLING])) for g in guidances}
+    pipeline = load_pipeline(models, "generator_dit")
+    read = {g: judge.numbers(drawn(pipeline, [plain(t) for t in TELLING], g)) for g in guidances}
     return {
         "steps": STEPS,
         "n_fidelity": len(true),
         "fidelity": {f"guidance {g:g}": shares_right(numbers, true) for g, numbers in read.items()},
         "confusion at guidance 1": {a: confusion(read[1.0], true, a) for a in CATEGORIES},
         "n_silent": silent,
-        "silent captions": {a: _silent_shares(models, judge, a, silent) for a in CONDITION},
+        "silent captions": {a: _silent_shares(pipeline, judge, a, silent) for a in CONDITION},
     }
 
 
-def _silent_shares(models: Path, judge: Judge, attribute: str, n: int) -> dict[str, Any]:
+def _silent_shares(pipeline: DiffusionPipeline, judge: Judge, attribute: str, n: int) -> dict[str, Any]:
     concept, column = CONDITION[attribute], list(CATEGORIES).index(attribute)
     captions = [plain({concept: category}) for category in CATEGORIES[concept] for _ in range(n)]
-    read = judge.numbers(drawn(dit(models, 1.0), captions))[:, column].reshape(-1, n)
+    read = judge.numbers(drawn(pipeline, captions, 1.0))[:, column].reshape(-1, n)
     shares = {
         category: [round(float(s), 3) for s in np.bincount(row, minlength=len(CATEGORIES[attribute])) / n]
         for category, row in zip(CATEGORIES[concept], read, strict=True)
@@ -242,16 +275,8 @@ def _silent_shares(models: Path, judge: Judge, attribute: str, n: int) -> dict[s
     return {"planted": {c: list(row) for c, row in getattr(Prior(), attribute).items()}, "guidance 1": shares}
 
 
-def captioner_of(models: Path, name: str, **options: Any) -> TransformersCaptioner:
-    """An exported captioner behind its adapter."""
-    return TransformersCaptioner(model=str(models / name), max_new_tokens=32, batch_size=64, **options)
-
-
-def omitting_of(models: Path) -> TransformersCaptioner:
-    """The captioner that omits, sampled as it was trained to be."""
-    return captioner_of(models, "captioner_omitting", sampling={"temperature": 1.0})
-
-
-def llava_of(models: Path) -> TransformersCaptioner:
-    """The tiny LLaVA with its prompt."""
-    return captioner_of(models, "captioner_llava", prompt=PROMPT)
+def load_pipeline(models: Path, name: str) -> DiffusionPipeline:
+    """An exported generator, silent."""
+    pipeline = DiffusionPipeline.from_pretrained(models / name)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline

@@ -18,7 +18,6 @@ import torch
 from diffusers import AutoencoderTiny
 from transformers import BlipForConditionalGeneration, CLIPModel, ViTImageProcessorPil
 
-from driftloop.phantom.grammar import plain
 from driftloop.phantom.training import (
     autoencoder,
     biased,
@@ -36,8 +35,9 @@ from driftloop.phantom.training.bank import COMBINATIONS
 from driftloop.phantom.training.biased import BIASES, Mixed, bank_nuisances
 from driftloop.phantom.training.loop import Plan
 from driftloop.phantom.training.round_trips import load_round_trips
-from driftloop.phantom.training.stages import COMMAND, Workshop
+from driftloop.phantom.training.stages import COMMAND, STAGES, Workshop, train
 
+MINUTES_FILE = "minutes-extras"
 ROUND_TRIPS = 20 * len(COMBINATIONS)
 PLANS: dict[str, tuple[Plan, ...]] = {
     "captioner_omitting": (omitting.OMITTING,),
@@ -48,6 +48,15 @@ PLANS: dict[str, tuple[Plan, ...]] = {
     "generator_dit": (dit.DIT,),
 }
 """Folder -> how it was trained, beside what the first models' cards say."""
+MINUTES = {
+    "captioner_omitting": ("omitting",),
+    **{bias.name: ("biased",) for bias in BIASES},
+    "regions": ("regions",),
+    "encoder": ("encoder",),
+    "captioner_llava": ("encoder", "llava"),
+    "generator_dit": ("dit",),
+}
+"""Folder -> the stages whose minutes its card states."""
 
 
 class Annex(Workshop):
@@ -77,73 +86,65 @@ class Annex(Workshop):
         """Stage: the captioner that leaves words out."""
         faithful = BlipForConditionalGeneration.from_pretrained(self.models / "captioner")
         model = omitting.train_omitting(faithful, self.mixed, self.work)
-        export.save_half(model, self.models / "captioner_omitting")
+        export._save_half(model, self.models / "captioner_omitting")
         captioner.new_processor().save_pretrained(self.models / "captioner_omitting")
 
     def biased(self) -> None:
         """Stage: the classifiers that are wrong on purpose."""
         processor = ViTImageProcessorPil(size={"height": 64, "width": 64}, image_mean=[0.5] * 3, image_std=[0.5] * 3)
         for bias in BIASES:
-            export.save_half(biased.train_biased(bias, self.mixed, self.work), self.models / bias.name)
+            export._save_half(biased.train_biased(bias, self.mixed, self.work), self.models / bias.name)
             processor.save_pretrained(self.models / bias.name)
 
     def regions(self) -> None:
         """Stage: the segmenter."""
-        export.save_half(regions.train_segmenter(self.mixed, self.work), self.models / "regions")
+        export._save_half(regions.train_segmenter(self.mixed, self.work), self.models / "regions")
         regions.new_processor().save_pretrained(self.models / "regions")
 
     def encoder(self) -> CLIPModel:
         """Stage: the image–text encoder."""
-        export.save_half(encoder.train_encoder(self.mixed, self.work), self.models / "encoder")
+        export._save_half(encoder.train_encoder(self.mixed, self.work), self.models / "encoder")
         encoder.new_processor().save_pretrained(self.models / "encoder")
         return encoder.train_encoder(self.mixed, self.work)
 
     def llava(self) -> None:
         """Stage: the second captioner, behind the encoder's picture side."""
         model = llava.train_llava(encoder.train_encoder(self.mixed, self.work), self.mixed, self.work)
-        export.save_half(model, self.models / "captioner_llava")
+        export._save_half(model, self.models / "captioner_llava")
         llava.new_processor().save_pretrained(self.models / "captioner_llava")
 
     def dit(self) -> None:
         """Stage: the second generator, on the first one's latents."""
         pipeline = dit.new_pipeline(dit.train_dit(self._latents(), self.work), self.decoder_alone)
-        export.export_generator(pipeline, self.models, "generator_dit")
+        pipeline.to(dtype=torch.float16).save_pretrained(self.models / "generator_dit", safe_serialization=True)
+        export._state_single_precision(self.models / "generator_dit" / "text_encoder")
 
     def extra_cards(self, names: Sequence[str] = tuple(PLANS)) -> None:
         """Stage: measures the exported models."""
+        minutes, notes = self._record(MINUTES_FILE), self._record("notes-extras")
         for name in names:
-            recipe = {"command": COMMAND, "plans": [asdict(p) for p in PLANS[name]], "minutes": self._minutes()}
-            cards.write_card(self.models / name, {**recipe, **self._figures(name)})
+            recipe = {
+                "command": COMMAND,
+                "plans": [asdict(plan) for plan in PLANS[name]],
+                "minutes": {stage: minutes.get(stage) for stage in MINUTES[name]},
+                "note": notes.get(name, ""),
+            }
+            cards._write(self.models / name, {**recipe, **self._figures(name)})
 
     def _figures(self, name: str) -> dict[str, Any]:
         pictures = (self.held_out, self.held_out_round_trips)
         wrong = {bias.name: bias for bias in BIASES}
         if name in wrong:
             nuisances = bank_nuisances(2, len(self.held_out))
-            return extra_cards.bias_figures(wrong[name], self.models, *pictures, nuisances, self._generated)
+            return extra_cards.bias_figures(wrong[name], self.models, *pictures, nuisances, self._redrawn())
         figures: dict[str, Callable[[], dict[str, Any]]] = {
-            "captioner_omitting": lambda: extra_cards.omission_figures(extra_cards.omitting_of(self.models), *pictures),
-            "captioner_llava": lambda: extra_cards.captioner_figures(extra_cards.llava_of(self.models), *pictures),
+            "captioner_omitting": lambda: extra_cards.omission_figures(self.models / name, *pictures),
+            "captioner_llava": lambda: extra_cards.captioner_figures(self.models / name, llava.PROMPT, *pictures),
             "regions": lambda: extra_cards.region_figures(self.models / "regions", *pictures),
             "encoder": lambda: extra_cards.encoder_figures(self.models / "encoder", *pictures),
             "generator_dit": lambda: extra_cards.dit_figures(self.models),
         }
         return figures[name]()
-
-    @cached_property
-    def _generated(self) -> tuple[extra_cards.Images, np.ndarray]:
-        """Pictures of the first generator, one of every combination, with the genders their captions name."""
-        captions = [plain(told) for told in extra_cards.TELLING]
-        images = cards.pictures(cards.load_pipeline(self.models), captions, guidance=1.5)
-        return images, cards.true_numbers(extra_cards.TELLING)[:, 0]
-
-    def _minutes(self) -> dict[str, float]:
-        minutes: dict[str, float] = json.loads(self._minutes_file.read_text()) if self._minutes_file.exists() else {}
-        return minutes
-
-    @property
-    def _minutes_file(self) -> Path:
-        return self.work / "minutes-extras.json"
 
     def run(self, stage: str) -> None:
         """One stage by name, with its minutes added to the record."""
@@ -151,9 +152,9 @@ class Annex(Workshop):
         steps: dict[str, Callable[[], object]] = {name: getattr(self, name) for name in EXTRA_STAGES}
         steps[stage]()
         export.make_readable(self.models)
-        minutes = self._minutes()
+        minutes = self._record(MINUTES_FILE)
         minutes[stage] = round(minutes.get(stage, 0) + (time.time() - start) / 60, 1)
-        self._minutes_file.write_text(json.dumps(minutes))
+        (self.work / f"{MINUTES_FILE}.json").write_text(json.dumps(minutes))
 
 
 def _averaged(path: Path) -> dict[str, torch.Tensor]:
@@ -164,3 +165,13 @@ def _averaged(path: Path) -> dict[str, torch.Tensor]:
 
 EXTRA_STAGES = ("omitting", "biased", "regions", "encoder", "llava", "dit", "extra_cards")
 """In their order, after the first ones; all but llava, which needs the encoder, may run beside each other."""
+
+
+def train_all(work: Path, models: Path, stages: Sequence[str] = (*STAGES, *EXTRA_STAGES), threads: int = 1) -> None:
+    """Runs `stages` in order, those of the first models before those of the further ones."""
+    if unknown := set(stages) - {*STAGES, *EXTRA_STAGES}:
+        raise ValueError(f"stages must be among {', '.join((*STAGES, *EXTRA_STAGES))}; got {sorted(unknown)}")
+    train(work, models, [stage for stage in stages if stage in STAGES], threads)
+    for stage in stages:
+        if stage in EXTRA_STAGES:
+            Annex(work, models).run(stage)

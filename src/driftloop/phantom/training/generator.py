@@ -22,9 +22,11 @@ from driftloop.phantom.training.bank import COMBINATIONS
 from driftloop.phantom.training.loop import Plan, fit, half_precision
 from driftloop.phantom.world import CATEGORIES, complete
 
-GENERATOR = Plan("generator", steps=4000, batch=48, rate=1.5e-3, seed=41, ema=0.999, decay=0.01, warmup=200)
-SILENCE = 0.18
-"""Probability that a training caption leaves an attribute out."""
+GENERATOR = Plan("generator", steps=6400, batch=48, rate=1.5e-3, seed=41, ema=0.999, decay=0.01, warmup=200)
+SILENCE = (0.1, 0.1, 0.1, 0.6, 0.6)
+"""How often training captions leave an attribute out: many tell nearly everything, some nearly nothing."""
+NOISY_SHARE, NOISY_FROM = 0.5, 400
+"""Share of training rows at steps from NOISY_FROM on, where it is settled what a silent caption shows; the rest uniform."""
 EMPTY = 0.08
 """Probability of an empty caption: what guidance points away from."""
 FACE = (slice(2, 5), slice(2, 6))
@@ -143,7 +145,7 @@ def new_lessons(tokenizer: CLIPTokenizer, count: int = 40000, seed: int = 5) -> 
     draw = np.random.Generator(np.random.PCG64(seed))
     categories = list(CATEGORIES.values())
     told = np.stack([draw.integers(len(values), size=count) for values in categories], 1)
-    told[draw.random((count, 4)) < SILENCE] = -1
+    told[draw.random((count, 4)) < draw.choice(SILENCE, (count, 1))] = -1
     texts = [_lesson(row, index) for index, row in enumerate(told)]
     return Lessons(tokenized(tokenizer, texts), told, tokenized(tokenizer, [""])[0])
 
@@ -182,16 +184,22 @@ def train_generator(latents: torch.Tensor, folder: Path, plan: Plan = GENERATOR)
         clean = latents[shown + len(COMBINATIONS) * draw.integers(copies, size=plan.batch)].float()
         tokens = lessons.tokens[captions].clone()
         tokens[draw.random(plan.batch) < EMPTY] = lessons.empty
-        steps = torch.from_numpy(draw.integers(len(schedule), size=plan.batch))
+        steps = torch.from_numpy(_training_steps(draw, plan.batch, len(schedule)))
         noise = torch.from_numpy(draw.standard_normal(clean.shape, dtype=np.float32))
         signal = schedule[steps].sqrt()[:, None, None, None]
         spread = (1 - schedule[steps]).sqrt()[:, None, None, None]
         with half_precision():
             velocity = denoiser(signal * clean + spread * noise, steps, tokens)
-        return (weight * (velocity.float() - (signal * noise - spread * clean)).square()).mean()
+        error: torch.Tensor = velocity.float() - (signal * noise - spread * clean)
+        return (weight * error.square()).mean()
 
     fit(plan, denoiser, loss, folder)
     return denoiser
+
+
+def _training_steps(draw: np.random.Generator, size: int, last: int) -> np.ndarray:
+    low = np.where(draw.random(size) < NOISY_SHARE, NOISY_FROM, 0)
+    return draw.integers(low, last)
 
 
 def new_pipeline(denoiser: Denoiser, autoencoder: AutoencoderTiny) -> StableDiffusionPipeline:

@@ -23,7 +23,7 @@ from driftloop.phantom.training.loop import Plan, fit, half_precision
 from driftloop.phantom.training.readers import roughened
 from driftloop.phantom.world import CATEGORIES
 
-OMITTING = Plan("captioner_omitting", steps=500, batch=64, rate=5e-4, seed=51, ema=0.995, decay=0.0)
+OMITTING = Plan("captioner_omitting", steps=350, batch=48, rate=5e-4, seed=51, ema=0.995, decay=0.0)
 OMISSION = {"gender": 0.3, "age": 0.3}
 """Attribute -> probability that a training caption leaves it out, each on its own."""
 

@@ -16,7 +16,7 @@ from driftloop.phantom.figure import PARTS
 from driftloop.phantom.training.biased import Mixed
 from driftloop.phantom.training.loop import Plan, fit, half_precision
 
-REGIONS = Plan("regions", steps=900, batch=16, rate=3e-3, seed=91, ema=0.99, decay=0.01, warmup=50)
+REGIONS = Plan("regions", steps=500, batch=12, rate=3e-3, seed=91, ema=0.99, decay=0.01, warmup=50)
 RARE = {"eyes_brows": 2.0, "mouth": 2.0, "body": 2.0}
 """What an error on small parts weighs."""
 

@@ -19,6 +19,7 @@ from torch import distributed
 from driftloop.phantom.grammar import plain
 from driftloop.phantom.training import autoencoder, captioner, cards, export, generator, readers
 from driftloop.phantom.training.bank import COMBINATIONS, Bank, load_bank
+from driftloop.phantom.training.captioner import Lesson
 from driftloop.phantom.training.loop import half_precision
 from driftloop.phantom.world import CATEGORIES
 
@@ -72,7 +73,7 @@ class Workshop:
         lesson = captioner.train_captioner(self.bank, self.work)
         self._finish_captioner(captioner.polish_captioner(lesson, self.bank, self._redrawn(), self.work))
 
-    def _finish_captioner(self, lesson: captioner.Lesson) -> None:
+    def _finish_captioner(self, lesson: Lesson) -> None:
         captions = captioner.described(lesson.captioner, captioner.new_tokenizer(), self.pixels())
         print("captioner on renders", captioner.named_right(captions, self.held_out.labels), flush=True)
         export.export_captioner(lesson.captioner, self.models)
@@ -127,17 +128,26 @@ class Workshop:
         cards.write_cards(self.models, self.held_out, self._recipes())
 
     def _recipes(self) -> dict[str, Any]:
-        minutes = json.loads(self._minutes_file.read_text()) if self._minutes_file.exists() else {}
+        """How each model was made; `notes.json` in the workshop may say what went otherwise than the plans below."""
+        minutes, notes = self._record("minutes"), self._record("notes")
         plans = {attribute: [readers.JUDGES] for attribute in CATEGORIES}
         plans["captioner"] = [captioner.CAPTIONER, captioner.POLISH]
         plans["generator"] = [readers.CRITIC, autoencoder.AUTOENCODER, autoencoder.REFINEMENT, generator.GENERATOR]
+        own = {"captioner": ("captioner", "polish"), "generator": ("critic", "autoencoder", "decoder", "generator")}
         return {
-            name: {"command": COMMAND, "plans": [asdict(p) for p in parts], "minutes": minutes} for name, parts in plans.items()
+            name: {
+                "command": COMMAND,
+                "plans": [asdict(plan) for plan in parts],
+                "minutes": {stage: minutes.get(stage) for stage in own.get(name, ("judges",))},
+                "note": notes.get(name, ""),
+            }
+            for name, parts in plans.items()
         }
 
-    @property
-    def _minutes_file(self) -> Path:
-        return self.work / "minutes.json"
+    def _record(self, name: str) -> dict[str, Any]:
+        path = self.work / f"{name}.json"
+        found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        return found
 
     def run(self, stage: str) -> None:
         """One stage by name, with its minutes added to the record."""
@@ -145,9 +155,9 @@ class Workshop:
         steps: dict[str, Callable[[], object]] = {name: getattr(self, name) for name in STAGES}
         steps[stage]()
         export.make_readable(self.models)
-        minutes = json.loads(self._minutes_file.read_text()) if self._minutes_file.exists() else {}
+        minutes = self._record("minutes")
         minutes[stage] = round(minutes.get(stage, 0) + (time.time() - start) / 60, 1)
-        self._minutes_file.write_text(json.dumps(minutes))
+        (self.work / "minutes.json").write_text(json.dumps(minutes))
 
 
 STAGES = ("judges", "critic", "captioner", "autoencoder", "decoder", "generator", "polish", "cards")
