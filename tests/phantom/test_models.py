@@ -86,7 +86,7 @@ def captions(images: list[Image.Image], size: int = 64) -> list[str]:
 def test_folders_hold_safetensors_a_card_and_little_else() -> None:
     assert {path.name for path in MODELS.iterdir()} >= set(NAMES)
     suffixes = {path.suffix for path in MODELS.rglob("*") if path.is_file()}
-    assert suffixes <= {".safetensors", ".json", ".md", ".txt"}
+    assert suffixes <= {".safetensors", ".json", ".md", ".txt", ".jinja"}
     assert sum(path.stat().st_size for path in MODELS.rglob("*") if path.is_file()) < 30 * MEGABYTE
 
 

@@ -19,7 +19,7 @@ ALLOWED = ("driftloop",)
 # Settings that change how fast or where, never what: they are in no identity.
 MEANS = frozenset({"batch_size", "device", "workers"})
 # Where a data set lies; what it holds is in its fingerprint. (A model folder's weights are hashed in its stead.)
-PLACES = frozenset({"file", "root"})
+PLACES = frozenset({"annotations", "file", "root"})
 
 
 @dataclass(frozen=True)

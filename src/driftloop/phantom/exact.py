@@ -36,11 +36,12 @@ class ExactGenerator:
         prior: Prior | Mapping[str, Any] | None = None,
         size: int = SIZE,
         spurious: Sequence[Spurious | Mapping[str, Any]] = (),
+        batch_size: int = 256,
     ) -> None:
         if size < 32:
             raise ValueError(f"size must be at least 32 pixels to hold the stamp, got {size}")
         self.prior = Prior.of(prior)
-        self.size = size
+        self.size, self.batch_size = size, batch_size
         self.spurious = tuple(s if isinstance(s, Spurious) else Spurious(**s) for s in spurious)
 
     def generate(self, captions: Sequence[str], seeds: Sequence[int]) -> list[Picture]:
@@ -68,12 +69,13 @@ class ExactCaptioner:
         omission: float | Mapping[str, Any] = 0.0,
         confusion: Mapping[str, Any] | None = None,
         phrasing: Literal["varied", "plain"] = "varied",
+        batch_size: int = 256,
     ) -> None:
         if phrasing not in ("varied", "plain"):
             raise ValueError(f"phrasing must be varied or plain, got {phrasing!r}")
         self.omission = planted_rates(omission, READ_BY_DEFAULT, "omission")
         self.confusion = planted_confusion(confusion, "confusion")
-        self.phrasing = phrasing
+        self.phrasing, self.batch_size = phrasing, batch_size
 
     def describe(self, images: Sequence[Image], seeds: Sequence[int]) -> list[Caption]:
         """One caption per picture."""

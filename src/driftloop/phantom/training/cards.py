@@ -146,7 +146,7 @@ def write_cards(models: Path, held_out: Bank, recipes: Mapping[str, Any]) -> Non
     renders = [Image.fromarray(pixels) for pixels in held_out.images]
     read = judge.numbers(renders)
     card, made = generator_card(models, judge)
-    _write(models / "generator", {**recipes["generator"], **card})
+    write_card(models / "generator", {**recipes["generator"], **card})
     true = np.resize(true_numbers([dict(zip(CATEGORIES, c, strict=True)) for c in COMBINATIONS]), (len(made), 4))
     own = judge.numbers(made)
     for attribute in CATEGORIES:
@@ -157,7 +157,7 @@ def write_cards(models: Path, held_out: Bank, recipes: Mapping[str, Any]) -> Non
             "confusion on held-out renders": confusion(read, held_out.labels, attribute),
             "accuracy on the generator's pictures (against the caption)": shares_right(own, true)[attribute],
         }
-        _write(models / attribute, {**recipes[attribute], **figures})
+        write_card(models / attribute, {**recipes[attribute], **figures})
     figures = {
         "n_renders": len(renders),
         "named right on held-out renders": shares_right(named_numbers(captions_of(renders, models)), held_out.labels),
@@ -167,10 +167,11 @@ def write_cards(models: Path, held_out: Bank, recipes: Mapping[str, Any]) -> Non
         ),
         "example": captions_of(renders[:3], models),
     }
-    _write(models / "captioner", {**recipes["captioner"], **figures})
+    write_card(models / "captioner", {**recipes["captioner"], **figures})
 
 
-def _write(folder: Path, card: Mapping[str, Any]) -> None:
+def write_card(folder: Path, card: Mapping[str, Any]) -> None:
+    """card.json and card.md of one model, with the hashes of its weights."""
     card = {"name": folder.name, **card, "sha256": weight_hashes(folder)}
     (folder / "card.json").write_text(json.dumps(card, indent=1) + "\n")
     (folder / "card.md").write_text(f"# {folder.name}\n\n{INTRODUCTION}\n\n" + "\n".join(_lines(card)) + "\n")

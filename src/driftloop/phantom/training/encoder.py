@@ -9,12 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
-from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPProcessor, CLIPTokenizer
+from transformers import (
+    BlipForConditionalGeneration,
+    CLIPConfig,
+    CLIPImageProcessorPil,
+    CLIPModel,
+    CLIPProcessor,
+    CLIPTokenizer,
+)
 
 from driftloop.phantom.grammar import plain
 from driftloop.phantom.training.bank import COMBINATIONS
@@ -24,14 +32,14 @@ from driftloop.phantom.training.loop import Plan, fit, half_precision
 from driftloop.phantom.training.readers import entropy, heads, roughened
 from driftloop.phantom.world import CATEGORIES
 
-ENCODER = Plan("encoder", steps=700, batch=64, rate=1.5e-3, seed=81, ema=0.995, decay=0.05, warmup=100)
-WIDTH = 96
+ENCODER = Plan("encoder", steps=450, batch=64, rate=8e-4, seed=82, ema=0.995, decay=0.05, warmup=100)
+WIDTH = 128
 LESSONS = 12_000
 
 
 def new_encoder(tokenizer: CLIPTokenizer) -> CLIPModel:
     """An untrained CLIP: four layers for pictures, two for captions."""
-    shared = {"hidden_size": WIDTH, "num_attention_heads": 3, "projection_dim": 64}
+    shared = {"hidden_size": WIDTH, "num_attention_heads": 4, "projection_dim": 64, "hidden_act": "gelu"}
     text = {
         **shared,
         "intermediate_size": 2 * WIDTH,
@@ -44,6 +52,37 @@ def new_encoder(tokenizer: CLIPTokenizer) -> CLIPModel:
     }
     vision = {**shared, "intermediate_size": 3 * WIDTH, "num_hidden_layers": 4, "image_size": 64, "patch_size": 8}
     return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=64, initializer_factor=1.0))
+
+
+@torch.no_grad()
+def adopt_picture_side(model: CLIPModel, captioner: BlipForConditionalGeneration) -> None:
+    """Copies the captioner's vision transformer, which differs in form only: joined projections, a bias of the patches.
+
+    CLIP normalises before the first layer and BLIP does not; scaled to the captioner's own spread, that changes little.
+    """
+    ours: Any = model.vision_model
+    theirs: Any = captioner.vision_model
+    places = theirs.embeddings.position_embedding[0].clone()
+    places[1:] += theirs.embeddings.patch_embedding.bias
+    ours.embeddings.position_embedding.weight.copy_(places)
+    ours.embeddings.class_embedding.copy_(theirs.embeddings.class_embedding.flatten())
+    ours.embeddings.patch_embedding.weight.copy_(theirs.embeddings.patch_embedding.weight)
+    for layer, other in zip(ours.encoder.layers, theirs.encoder.layers, strict=True):
+        _adopt_layer(layer, other)
+    ours.post_layernorm.load_state_dict(theirs.post_layernorm.state_dict())
+    grey = torch.linspace(-1, 1, 8)[:, None, None, None].expand(8, 3, 64, 64)
+    ours.pre_layrnorm.weight.fill_(float(theirs.embeddings(grey).std(-1).mean()))
+
+
+def _adopt_layer(layer: Any, other: Any) -> None:
+    attention = layer.self_attn
+    weights, biases = (part.chunk(3) for part in (other.self_attn.qkv.weight, other.self_attn.qkv.bias))
+    for projection, weight, bias in zip((attention.q_proj, attention.k_proj, attention.v_proj), weights, biases, strict=True):
+        projection.weight.copy_(weight)
+        projection.bias.copy_(bias)
+    attention.out_proj.load_state_dict(other.self_attn.projection.state_dict())
+    for name in ("layer_norm1", "layer_norm2", "mlp"):
+        getattr(layer, name).load_state_dict(getattr(other, name).state_dict())
 
 
 def image_processor() -> CLIPImageProcessorPil:
@@ -97,11 +136,12 @@ def _caption_of(lessons: Lessons, labels: np.ndarray, draw: np.random.Generator)
     return chosen
 
 
-def train_encoder(mixed: Mixed, folder: Path, plan: Plan = ENCODER) -> CLIPModel:
+def train_encoder(captioner: BlipForConditionalGeneration, mixed: Mixed, folder: Path, plan: Plan = ENCODER) -> CLIPModel:
     """Trains on renders and round trips, roughened."""
     torch.manual_seed(plan.seed)
     tokenizer = new_tokenizer()
     lesson, full = Lesson(new_encoder(tokenizer)), plain_tokens(tokenizer)
+    adopt_picture_side(lesson.encoder, captioner)
     lessons = new_lessons(tokenizer, LESSONS)
 
     def loss(draw: np.random.Generator) -> torch.Tensor:

@@ -20,20 +20,20 @@ def export_classifiers(judges: Judges, models: Path) -> None:
     """One image classifier per attribute."""
     processor = ViTImageProcessorPil(size={"height": 64, "width": 64}, image_mean=[0.5] * 3, image_std=[0.5] * 3)
     for attribute in CATEGORIES:
-        _save_half(judges.single(attribute), models / attribute)
+        save_half(judges.single(attribute), models / attribute)
         processor.save_pretrained(models / attribute)
 
 
 def export_captioner(captioner: BlipForConditionalGeneration, models: Path) -> None:
     """The captioner with its processor."""
-    _save_half(captioner, models / "captioner")
+    save_half(captioner, models / "captioner")
     new_processor().save_pretrained(models / "captioner")
 
 
 def export_generator(pipeline: StableDiffusionPipeline, models: Path) -> None:
     """The pipeline."""
     pipeline.to(dtype=torch.float16).save_pretrained(models / "generator", safe_serialization=True)
-    _state_single_precision(models / "generator" / "text_encoder")
+    state_single_precision(models / "generator" / "text_encoder")
 
 
 def make_readable(models: Path) -> None:
@@ -48,12 +48,13 @@ def weight_hashes(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
-def _save_half(model: nn.Module, folder: Path) -> None:
+def save_half(model: nn.Module, folder: Path) -> None:
+    """A transformers model, without its processor."""
     model.half().save_pretrained(folder, safe_serialization=True)  # type: ignore[operator]
-    _state_single_precision(folder)
+    state_single_precision(folder)
 
 
-def _state_single_precision(folder: Path) -> None:
+def state_single_precision(folder: Path) -> None:
     """Has the config say float32: transformers loads in the precision that the config states."""
     path = folder / "config.json"
     config = json.loads(path.read_text())

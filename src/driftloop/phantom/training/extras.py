@@ -84,52 +84,56 @@ class Annex(Workshop):
 
     def omitting(self) -> None:
         """Stage: the captioner that leaves words out."""
-        faithful = BlipForConditionalGeneration.from_pretrained(self.models / "captioner")
-        model = omitting.train_omitting(faithful, self.mixed, self.work)
-        export._save_half(model, self.models / "captioner_omitting")
+        model = omitting.train_omitting(self._faithful(), self.mixed, self.work)
+        export.save_half(model, self.models / "captioner_omitting")
         captioner.new_processor().save_pretrained(self.models / "captioner_omitting")
 
     def biased(self) -> None:
         """Stage: the classifiers that are wrong on purpose."""
         processor = ViTImageProcessorPil(size={"height": 64, "width": 64}, image_mean=[0.5] * 3, image_std=[0.5] * 3)
         for bias in BIASES:
-            export._save_half(biased.train_biased(bias, self.mixed, self.work), self.models / bias.name)
+            export.save_half(biased.train_biased(bias, self.mixed, self.work), self.models / bias.name)
             processor.save_pretrained(self.models / bias.name)
 
     def regions(self) -> None:
         """Stage: the segmenter."""
-        export._save_half(regions.train_segmenter(self.mixed, self.work), self.models / "regions")
+        export.save_half(regions.train_segmenter(self.mixed, self.work), self.models / "regions")
         regions.new_processor().save_pretrained(self.models / "regions")
 
-    def encoder(self) -> CLIPModel:
+    def _faithful(self) -> BlipForConditionalGeneration:
+        return BlipForConditionalGeneration.from_pretrained(self.models / "captioner")
+
+    def _trained_encoder(self) -> CLIPModel:
+        return encoder.train_encoder(self._faithful(), self.mixed, self.work)
+
+    def encoder(self) -> None:
         """Stage: the image–text encoder."""
-        export._save_half(encoder.train_encoder(self.mixed, self.work), self.models / "encoder")
+        export.save_half(self._trained_encoder(), self.models / "encoder")
         encoder.new_processor().save_pretrained(self.models / "encoder")
-        return encoder.train_encoder(self.mixed, self.work)
 
     def llava(self) -> None:
         """Stage: the second captioner, behind the encoder's picture side."""
-        model = llava.train_llava(encoder.train_encoder(self.mixed, self.work), self.mixed, self.work)
-        export._save_half(model, self.models / "captioner_llava")
+        model = llava.train_llava(self._trained_encoder(), self.mixed, self.work)
+        export.save_half(model, self.models / "captioner_llava")
         llava.new_processor().save_pretrained(self.models / "captioner_llava")
 
     def dit(self) -> None:
         """Stage: the second generator, on the first one's latents."""
         pipeline = dit.new_pipeline(dit.train_dit(self._latents(), self.work), self.decoder_alone)
         pipeline.to(dtype=torch.float16).save_pretrained(self.models / "generator_dit", safe_serialization=True)
-        export._state_single_precision(self.models / "generator_dit" / "text_encoder")
+        export.state_single_precision(self.models / "generator_dit" / "text_encoder")
 
-    def extra_cards(self, names: Sequence[str] = tuple(PLANS)) -> None:
-        """Stage: measures the exported models."""
+    def extra_cards(self, names: Sequence[str] = ()) -> None:
+        """Stage: measures the exported models, or those of these names."""
         minutes, notes = self._record(MINUTES_FILE), self._record("notes-extras")
-        for name in names:
+        for name in names or [name for name in PLANS if (self.models / name).is_dir()]:
             recipe = {
                 "command": COMMAND,
                 "plans": [asdict(plan) for plan in PLANS[name]],
                 "minutes": {stage: minutes.get(stage) for stage in MINUTES[name]},
                 "note": notes.get(name, ""),
             }
-            cards._write(self.models / name, {**recipe, **self._figures(name)})
+            cards.write_card(self.models / name, {**recipe, **self._figures(name)})
 
     def _figures(self, name: str) -> dict[str, Any]:
         pictures = (self.held_out, self.held_out_round_trips)
@@ -149,7 +153,7 @@ class Annex(Workshop):
     def run(self, stage: str) -> None:
         """One stage by name, with its minutes added to the record."""
         start = time.time()
-        steps: dict[str, Callable[[], object]] = {name: getattr(self, name) for name in EXTRA_STAGES}
+        steps: dict[str, Callable[[], object]] = {name: getattr(self, name) for name in (*EXTRA_STAGES, *ASKED_STAGES)}
         steps[stage]()
         export.make_readable(self.models)
         minutes = self._record(MINUTES_FILE)
@@ -163,15 +167,18 @@ def _averaged(path: Path) -> dict[str, torch.Tensor]:
     return weights
 
 
-EXTRA_STAGES = ("omitting", "biased", "regions", "encoder", "llava", "dit", "extra_cards")
+EXTRA_STAGES = ("omitting", "biased", "regions", "encoder", "llava", "extra_cards")
 """In their order, after the first ones; all but llava, which needs the encoder, may run beside each other."""
+ASKED_STAGES = ("dit",)
+"""Run only when asked for: the second generator has not been trained to the end yet, and does not ship."""
 
 
 def train_all(work: Path, models: Path, stages: Sequence[str] = (*STAGES, *EXTRA_STAGES), threads: int = 1) -> None:
     """Runs `stages` in order, those of the first models before those of the further ones."""
-    if unknown := set(stages) - {*STAGES, *EXTRA_STAGES}:
-        raise ValueError(f"stages must be among {', '.join((*STAGES, *EXTRA_STAGES))}; got {sorted(unknown)}")
+    further = (*EXTRA_STAGES, *ASKED_STAGES)
+    if unknown := set(stages) - {*STAGES, *further}:
+        raise ValueError(f"stages must be among {', '.join((*STAGES, *further))}; got {sorted(unknown)}")
     train(work, models, [stage for stage in stages if stage in STAGES], threads)
     for stage in stages:
-        if stage in EXTRA_STAGES:
+        if stage in further:
             Annex(work, models).run(stage)

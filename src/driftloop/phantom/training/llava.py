@@ -26,7 +26,7 @@ from driftloop.phantom.training.encoder import combination_numbers, image_proces
 from driftloop.phantom.training.loop import Plan, fit, half_precision
 from driftloop.phantom.training.readers import entropy, heads, roughened
 
-LLAVA = Plan("captioner_llava", steps=700, batch=32, rate=1e-3, seed=101, ema=0.995, decay=0.02, warmup=100)
+LLAVA = Plan("captioner_llava", steps=600, batch=32, rate=1e-3, seed=101, ema=0.995, decay=0.02, warmup=100)
 WIDTH = 128
 PATCHES = 64
 PROMPT = "describe the person"
