@@ -332,7 +332,7 @@ def test_concepts_as_they_are_read_stand_apart(a_run: Any) -> None:
     text, _ = page(both)
     assert "emotion" not in section(text, "answer")
     assert "instruments compared" not in text
-    assert "perceived emotion" in section(text, "concepts").partition("Concepts themselves")[2]
+    assert "perceived emotion" in section(text, "concepts").partition("Concepts themselves")[2].lower()
 
 
 def concept_rows(table: pd.DataFrame) -> pd.DataFrame:
