@@ -146,7 +146,7 @@ def main() -> None:
     repetitions = parser.parse_args().repetitions
     one, one_covered, one_rejected = means(repetitions, standardised=False)
     many, many_covered, many_rejected = means(repetitions, standardised=True)
-    apart, apart_covered, apart_rejected = pairs(repetitions // 10)
+    apart, apart_covered, apart_rejected = pairs(max(repetitions // 10, 1))
     head = [
         f"repetitions {repetitions}, Monte-Carlo error of .95 (two standard errors) {2 * (0.0475 / repetitions) ** 0.5:.4f}",
         summary("shares and shifts", one_covered, one_rejected),

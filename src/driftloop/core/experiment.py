@@ -62,6 +62,10 @@ class Experiment:
         opened: Dataset = self.dataset.build()
         return opened
 
+    def close_source(self) -> None:
+        """Lets go of the data set; what was taken in is in the run."""
+        self.__dict__.pop("source", None)
+
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "source"}
 

@@ -18,7 +18,7 @@ from driftloop.core.limits import take
 from driftloop.core.records import Chain
 from driftloop.core.rng import derive
 from driftloop.core.watch import Watch, listening
-from driftloop.stages.intake import intake, seed_of
+from driftloop.stages.intake import intake, seeds_of
 from driftloop.stages.measure import measure, pictures, unread
 from driftloop.stages.play import Play, Players
 
@@ -51,6 +51,7 @@ class Local:
         """Takes the seeds in, then plays every shard."""
         with store.lock("seeds", wait=True):
             intake(store, wanted_seeds(experiment), watch, again=experiment.again)
+        experiment.close_source()
         self._each(partial(play_shard, experiment), watch)
 
     def measure(self, experiment: Experiment, store: Store, watch: Watch) -> None:
@@ -86,9 +87,7 @@ def wanted_seeds(experiment: Experiment) -> list[Any]:
 
 def chains_of(experiment: Experiment, store: Store, shard: Shard) -> list[Chain]:
     """The chains of the declared extent that fall into a shard, from what was taken in."""
-    rows = store.seeds().to_dict("records")
-    taken_in = [seed_of({str(key): value for key, value in row.items()}, store) for row in rows]
-    seeds = take(taken_in, experiment.limit, experiment.limit_per_concept)
+    seeds = take(seeds_of(store), experiment.limit, experiment.limit_per_concept)
     mine = [seed for seed in seeds if shard.has(seed.seed_id)]
     return [Chain(seed, replicate) for seed in mine for replicate in range(experiment.replicates)]
 

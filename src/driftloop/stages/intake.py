@@ -5,8 +5,11 @@ A picture that cannot be read is found here, before any model works. Afterwards 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -20,7 +23,8 @@ if TYPE_CHECKING:
 
     from driftloop.core.store import Store
 
-AT_ONCE = 256  # pictures held in memory together
+AT_ONCE = 256  # seeds, and their pictures, held in memory together
+ROWS_AT_ONCE = 4096
 READERS = 4
 
 
@@ -35,26 +39,49 @@ def intake(store: Store, seeds: Sequence[Seed], watch: Watch, *, again: bool = F
     have = set(known["seed_id"])
     new = [seed for seed in seeds if seed.seed_id not in have]
     watch.start("seeds", len(seeds), len(seeds) - len(new))
-    for some in batches(new, AT_ONCE if any(seed.picture for seed in new) else max(1, len(new))):
+    written, waiting = time.monotonic(), [known]
+    for number, some in enumerate(batches(new, AT_ONCE), 1):
         watch.stop_if_asked()
-        known = pd.concat([known, pd.DataFrame(_taken_in(store, some))], ignore_index=True)
-        store.write_seeds(known)
+        waiting.append(pd.DataFrame(_taken_in(store, some)))
+        if number * AT_ONCE >= len(new) or time.monotonic() - written >= store.flush_seconds:
+            waiting = [pd.concat(waiting, ignore_index=True)]  # the table is written whole: now and then, not every time
+            store.write_seeds(waiting[0])
+            written = time.monotonic()
         watch.advance(len(some))
 
 
-def seed_of(row: Mapping[str, Any], store: Store) -> Seed:
-    """The record of a row of seeds.parquet; its picture now comes from the run."""
-    labels = {key.removeprefix("label_"): str(row[key]) for key in row if key.startswith("label_") and pd.notna(row[key])}
-    text = {
-        key: str(row[key]) for key in ("seed_id", "dataset", "concept_kind", "concept", "split", "source", "image", "error")
+def seeds_of(store: Store) -> Iterator[Seed]:
+    """The seeds that were taken in."""
+    table = store.seeds()
+    for start in range(0, len(table), ROWS_AT_ONCE):
+        for row in table[start : start + ROWS_AT_ONCE].to_dict("records"):
+            yield seed_of(row, store)
+
+
+def seed_of(row: Mapping[Any, Any], store: Store) -> Seed:
+    """The record of a row of seeds.parquet; its picture now comes from the run. Texts that many seeds share are one object."""
+    labels = {
+        key.removeprefix("label_"): _shared(text) for key, text in row.items() if key.startswith("label_") and _is_text(text)
     }
+    shared = {key: _shared(row[key]) for key in ("dataset", "concept_kind", "concept", "split", "source", "error")}
+    image = str(row["image"])
     return Seed(
-        **text,
+        seed_id=str(row["seed_id"]),
+        **shared,
+        image=image,
         labels=labels,
-        picture=(lambda: store.image(text["image"])) if text["image"] else None,
-        caption=None if pd.isna(row["caption"]) else str(row["caption"]),
-        image_sha256=None if pd.isna(row["image_sha256"]) else str(row["image_sha256"]),
+        picture=partial(store.image, image) if image else None,
+        caption=row["caption"] if _is_text(row["caption"]) else None,
+        image_sha256=row["image_sha256"] if _is_text(row["image_sha256"]) else None,
     )
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)  # what is missing comes back as None or NaN
+
+
+def _shared(text: object) -> str:
+    return sys.intern(str(text))
 
 
 def _taken_in(store: Store, seeds: Sequence[Seed]) -> list[dict[str, Any]]:

@@ -103,8 +103,9 @@ class Play:
 
     def run(self, chains: Iterable[Chain], rounds: int, wave: int = 1024) -> None:
         """Plays every chain from where it stands up to round `rounds`."""
-        for crew in batches(self.unfinished(list(chains), rounds), wave):
-            stands = self.recall(crew)
+        last = self.store.last_rounds(again=self.again)
+        for crew in batches(self.unfinished(list(chains), rounds, last), wave):
+            stands = self.recall(crew, last)
             for number in range(rounds + 1):
                 due = [chain for chain in crew if stands[chain.key].round == number - 1]
                 if not due:
@@ -203,17 +204,17 @@ class Play:
                 "Everything finished is kept; mend the cause and run the same command with on_failure.again=true."
             )
 
-    def unfinished(self, chains: list[Chain], rounds: int) -> list[Chain]:
+    def unfinished(self, chains: list[Chain], rounds: int, last: Mapping[str, int]) -> list[Chain]:
         """The chains that lack a row of some round up to `rounds`, and tells the watch how much is done."""
-        last = self.store.last_rounds(again=self.again)
         found = [last.get(chain.key, -1) for chain in chains]
         self.watch.start("play", len(chains) * (rounds + 1), sum(min(number, rounds) + 1 for number in found))
         return [chain for chain, number in zip(chains, found, strict=True) if number < rounds]
 
-    def recall(self, crew: Sequence[Chain]) -> dict[str, Stand]:
-        """Where each chain of a wave stands, from its rows."""
+    def recall(self, crew: Sequence[Chain], last: Mapping[str, int]) -> dict[str, Stand]:
+        """Where each chain of a wave stands, from its rows; nothing is read for chains that have none."""
         stands = {chain.key: Stand() for chain in crew}
-        for row in self.store.history(list(stands), again=self.again):
+        begun = [key for key in stands if key in last]
+        for row in self.store.history(begun, again=self.again) if begun else []:
             stands[row["chain"]].step(row)
         return stands
 
