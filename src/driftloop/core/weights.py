@@ -84,11 +84,11 @@ def loading(model: str) -> Iterator[None]:
 
 def _hush(*libraries: str) -> None:
     """Their bars and notices would break up ours; what really goes wrong comes as an exception. A set verbosity stays."""
-    for library in libraries:
-        if os.environ.setdefault(f"{library.upper()}_VERBOSITY", "error") == "error":
-            logger = importlib.import_module(f"{library}.utils.logging")
-            logger.set_verbosity_error()
-            logger.disable_progress_bar()
+    kept = [library for library in libraries if os.environ.setdefault(f"{library.upper()}_VERBOSITY", "error") != "error"]
+    for library in set(libraries) - set(kept):  # only now: importing the one imports the other
+        logger = importlib.import_module(f"{library}.utils.logging")
+        logger.set_verbosity_error()
+        logger.disable_progress_bar()
 
 
 def device_of(name: str) -> torch.device:
