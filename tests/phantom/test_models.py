@@ -3,39 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from itertools import product
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-import driftloop.phantom
+from cards import MODELS, card
 from driftloop.core.batches import batches, padded
 from driftloop.core.rng import derive
 from driftloop.phantom.grammar import parse, plain
 from driftloop.phantom.render import render
 from driftloop.phantom.world import CATEGORIES, Person, nuisances
 
-MODELS = Path(driftloop.phantom.__file__).parent / "models"
 NAMES = ("generator", "captioner", *CATEGORIES)
 MEGABYTE = 1 << 20
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning", "ignore::DeprecationWarning")
-
-
-@pytest.fixture(autouse=True)
-def offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing may be fetched."""
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-
-
-def card(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((MODELS / name / "card.json").read_text())
-    return found
 
 
 def sample(n: int, start: int = 0) -> list[tuple[dict[str, str], Image.Image]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from PIL import Image
 
 import driftloop.conf
 import driftloop.phantom
+from cards import MODELS, card
 from driftloop.captioners.vision_language import TransformersCaptioner
 from driftloop.classifiers.image_classification import TransformersClassifier
 from driftloop.core.rng import derive
@@ -23,24 +23,12 @@ from driftloop.phantom.grammar import parse, plain
 from driftloop.phantom.render import Rendering, render
 from driftloop.phantom.world import CATEGORIES, Person, Spurious, nuisances
 
-MODELS = Path(driftloop.phantom.__file__).parent / "models"
 CONF = Path(driftloop.conf.__file__).parent
 RENDERS = "held-out renders"
 WRONG = ("gender_errs_on_women", "gender_errs_on_generated", "gender_reads_background", "gender_reads_hair")
 NAMES = ("captioner_omitting", *WRONG, "regions", "encoder", "captioner_llava")
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning", "ignore::DeprecationWarning")
-
-
-@pytest.fixture(autouse=True)
-def offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing may be fetched."""
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-
-
-def card(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((MODELS / name / "card.json").read_text())
-    return found
 
 
 def options(group: str, name: str) -> dict[str, Any]:

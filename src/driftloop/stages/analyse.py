@@ -473,10 +473,11 @@ def _stacked(tables: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
 def analyse(experiment: Experiment, store: Store, watch: Watch) -> dict[str, Any]:
     """Writes analysis/*.parquet for the declared extent, unless nothing it reads has changed; returns what was looked at."""
     inputs = _inputs(experiment, store)
-    watch.start("analyse", 1, done=int(store.read_json("analysis/inputs.json") == inputs))
+    unchanged = store.read_json("analysis/inputs.json") == inputs
+    watch.start("analyse", 1, done=int(unchanged))
     rows = _within(experiment, store)
     looked = {"rounds": experiment.rounds, "replicates": experiment.replicates, "seeds": rows["seed_id"].nunique()}
-    if store.read_json("analysis/inputs.json") == inputs:
+    if unchanged:
         return looked
     for name, table in _tables(experiment, store, rows).items():
         store.write_table(f"analysis/{name}.parquet", table)
