@@ -23,7 +23,7 @@ from playing import composed, environment
 
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src/driftloop"
-PLUGINS = ("datasets", "generators", "captioners", "classifiers", "locators", "mitigations")
+PLUGINS = ("datasets", "generators", "captioners", "classifiers", "locators", "mitigations", "metrics")
 HEAVY = ("torch", "diffusers", "transformers", "accelerate", "safetensors", "tokenizers", "matplotlib")
 
 
@@ -70,22 +70,23 @@ def allowed(name: str) -> tuple[str, ...]:
     folder = name.split(".", maxsplit=1)[0]
     above = {
         "": ("core", "runs"), "cli": tuple({other.split(".")[0] for other in MODULES if other}),
-        "core": ("core",), "statistics": ("statistics", "core.rng"),
+        "core": ("core",), "statistics": ("statistics", "core.rng"), "analysis": ("analysis", "core", "statistics"),
         "stages": ("core",), "report": ("core", "report", "statistics"), "engines": ("core", "stages"),
         "phantom": ("core", "phantom"), "run": ("core", "engines", "stages"), "runs": ("core",), "terminal": ("core",),
         "conf": (), "validation": ("core", "engines", "stages", "statistics", "phantom", "validation", *PLUGINS),
     }  # fmt: skip
     special = {
         "core.records": (), "core.rng": (), "core.errors": (), "core.schemas": (),
-        "stages.analyse": ("core", "statistics"), "stages.compare": ("core", "statistics"), "stages.report": ("core", "report"),
+        "stages.analyse": ("analysis", "core"), "stages.compare": ("analysis", "core", "statistics"), "stages.report": ("core", "report"),
+        "metrics": ("analysis", "core", "metrics", "statistics"),
         "datasets.phantom": (*SEEN_BY_PLUGINS, "phantom"), "phantom.export": ("core", "phantom", "datasets.phantom"),
     }  # fmt: skip
-    if name in special:
-        return special[name]
+    if name in special or folder == "metrics":
+        return special.get(name, special["metrics"])
     return (*SEEN_BY_PLUGINS, folder) if folder in PLUGINS else above[folder]
 
 
-SEEN_BY_PLUGINS = tuple(f"core.{name}" for name in ("records", "rng", "errors", "batches", "words", "weights"))
+SEEN_BY_PLUGINS = tuple(f"core.{name}" for name in ("records", "rng", "errors", "batches", "words", "weights", "endpoint", "packs", "prompts"))
 
 
 @pytest.mark.parametrize("name", sorted(MODULES), ids=lambda name: name or "driftloop")

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from _record import record
 
-from driftloop.stages.analyse import analyse_tables
+from driftloop.analysis.tables import analyse_tables
 
 CATEGORIES = {"gender": ["female", "male"], "age": [f"{low}s" for low in range(0, 90, 10)]}
 CONCEPTS = 7

@@ -10,11 +10,13 @@ from typing import Any
 
 from driftloop.core.config import PLACES, Option, check, digest
 from driftloop.core.errors import ConfigError, nearest
-from driftloop.core.records import Dataset
+from driftloop.core.prompts import told
+from driftloop.core.records import CheckedClassifier, Dataset
 from driftloop.core.store import Store
+from driftloop.core.weights import family
 
 STAGES = ("play", "measure", "analyse", "report")
-LISTS = ("mitigation", "classifier", "concept_classifier")
+LISTS = ("mitigation", "classifier", "concept_classifier", "metric")
 ONES = ("dataset", "generator", "captioner", "locator", "engine")
 PLAIN = (
     "rounds", "replicates", "stages", "root_seed", "arm", "on_failure", "analysis", "results_dir", "wave", "flush_seconds",
@@ -36,6 +38,7 @@ class Experiment:
     mitigations: Sequence[Option] = ()
     classifiers: Sequence[Option] = ()
     concept_classifiers: Sequence[Option] = ()
+    metrics: Sequence[Option] = ()
     truth: Option | None = None
     rounds: int
     replicates: int
@@ -105,9 +108,38 @@ class Experiment:
         for place, options in (("labels", self.classifiers), ("concepts", self.concept_classifiers)):
             for option in options:
                 categories = {name: list(values) for name, values in option.build().categories.items()}
-                identity = {"classifier": option.identity(), "locator": locator, "categories": categories}
+                identity: dict[str, Any] = {"classifier": option.identity(), "locator": locator, "categories": categories}
+                if self._judges_itself(option):
+                    identity["judges_itself"] = True
                 found.append((f"{place}/{option.name}-{digest(identity)[:8]}", option, identity))
         return found
+
+    def check_instruments(self) -> list[str]:
+        """Raises what can be known of the instruments without loading them: weights that are not there or are refused,
+        labels that do not fit. Returns a sentence about each that reads the loop with a model of the captioner's family."""
+        warnings = []
+        for _, option, identity in self.instruments():
+            classifier = option.build()
+            if isinstance(classifier, CheckedClassifier):
+                classifier.check()
+            if identity.get("judges_itself"):
+                warnings.append(f"classifier {option.name} is of the same family as the captioner, which so judges itself")
+        return warnings
+
+    def _judges_itself(self, option: Option) -> bool:
+        """Whether a captioner inside a classifier is of the family of the loop's own."""
+        inside = families(option.call)
+        return bool(inside and inside & families(self.captioner.call))
+
+
+def families(call: Any) -> set[str]:
+    """The families of the captioning models named in a constructor call, at any depth: the architecture, else the name."""
+    if not isinstance(call, Mapping):
+        return set()
+    below = [families(value) for value in call.values()]
+    captions = ".captioners." in str(call.get("_target_")) and isinstance(call.get("model"), str)
+    own = {family(call["model"], call.get("revision"))} if captions else set()
+    return own.union(*below)
 
 
 def experiment(config: Mapping[str, Any], choices: Mapping[str, str], text: str = "") -> Experiment:
@@ -125,12 +157,13 @@ def experiment(config: Mapping[str, Any], choices: Mapping[str, str], text: str 
         name=choices.get("experiment") or "custom",
         dataset=ones["dataset"],
         generator=ones["generator"],
-        captioner=ones["captioner"],
+        captioner=_asking(ones["captioner"], ones["dataset"]),
         locator=ones["locator"],
         engine=ones["engine"],
         mitigations=_options(config, "mitigation"),
         classifiers=_options(config, "classifier"),
         concept_classifiers=_options(config, "concept_classifier"),
+        metrics=_options(config, "metric"),
         truth=Option("truth", config["truth"]) if config.get("truth") else None,
         **_numbers(config),
         stages=_stages(_list("stages", config["stages"])),
@@ -154,6 +187,19 @@ def _check_batch_sizes(call: Mapping[str, Any], group: str) -> None:
     for name, option in call.items():
         if group in LISTS and isinstance(option, Mapping):
             _check_batch_sizes(option, f"{group}.{name}")
+
+
+def _asking(captioner: Option, dataset: Option) -> Option:
+    """The captioner with its prompt's text and what that asks of the data set, which is opened only for such a prompt."""
+
+    def known(name: str) -> Any:
+        source = dataset.build()
+        return source.concept_kind if name == "concept_kind" else sorted({seed.concept for seed in source.load()})
+
+    try:
+        return Option(captioner.name, told(captioner.call, known))
+    except ValueError as error:
+        raise ConfigError(f"captioner: {error}") from error
 
 
 def _options(config: Mapping[str, Any], group: str) -> list[Option]:

@@ -18,22 +18,13 @@ from torch.nn import functional
 from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
 from driftloop.phantom.grammar import vocabulary
-from driftloop.phantom.training.bank import COMBINATIONS
-from driftloop.phantom.training.generator import (
-    EMPTY,
-    FACE,
-    FACE_WEIGHT,
-    LENGTH,
-    completed,
-    new_lessons,
-    new_scheduler,
-)
+from driftloop.phantom.training.lessons import LENGTH, draw_examples, new_lessons, new_scheduler, velocity_loss
 from driftloop.phantom.training.loop import Plan, fit, half_precision
 from driftloop.phantom.world import CATEGORIES
 
-DIT = Plan("generator_dit", steps=3600, batch=48, rate=1.2e-3, seed=71, ema=0.998, decay=0.01, warmup=200)
+DIT = Plan("generator_dit", steps=5000, batch=48, rate=1.2e-3, seed=71, ema=0.998, decay=0.01, warmup=200)
 TEXT_WIDTH = 128
-HEADS, HEAD_WIDTH, LAYERS = 5, 32, 6
+HEADS, HEAD_WIDTH, LAYERS = 6, 32, 6
 TELLING_WEIGHT = 0.05
 
 
@@ -66,11 +57,11 @@ def new_text_encoder(tokenizer: PreTrainedTokenizerFast) -> T5EncoderModel:
 
 
 def new_transformer(channels: int = 16) -> PixArtTransformer2DModel:
-    """An untrained diffusion transformer over the 64 latents one by one, residual branches open from the start."""
+    """An untrained diffusion transformer over 2 × 2 patches of the latents, residual branches open from the start."""
     width = HEADS * HEAD_WIDTH
     model = PixArtTransformer2DModel(
         sample_size=8,
-        patch_size=1,
+        patch_size=2,
         in_channels=channels,
         out_channels=channels,
         num_layers=LAYERS,
@@ -128,29 +119,12 @@ def train_dit(latents: torch.Tensor, folder: Path, plan: Plan = DIT) -> Denoiser
     torch.manual_seed(plan.seed)
     tokenizer = new_tokenizer()
     denoiser, lessons, schedule = Denoiser(tokenizer), new_lessons(tokenizer), new_scheduler().alphas_cumprod
-    copies = len(latents) // len(COMBINATIONS)
-    weight = torch.ones(8, 8)
-    weight[FACE] = FACE_WEIGHT
-    weight /= weight.mean()
 
     def loss(draw: np.random.Generator) -> torch.Tensor:
-        captions = draw.integers(len(lessons.told), size=plan.batch)
-        seeds = draw.integers(1 << 62, size=plan.batch)
-        shown = np.array([completed(lessons.told[c], int(s)) for c, s in zip(captions, seeds, strict=True)])
-        clean = latents[shown + len(COMBINATIONS) * draw.integers(copies, size=plan.batch)].float()
-        silent = draw.random(plan.batch) < EMPTY
-        tokens = lessons.tokens[captions].clone()
-        tokens[silent] = lessons.empty
-        told = np.where(silent[:, None], -1, lessons.told[captions])
-        steps = torch.from_numpy(draw.integers(len(schedule), size=plan.batch))
-        noise = torch.from_numpy(draw.standard_normal(clean.shape, dtype=np.float32))
-        signal = schedule[steps].sqrt()[:, None, None, None]
-        spread = (1 - schedule[steps]).sqrt()[:, None, None, None]
+        examples = draw_examples(draw, plan.batch, lessons, latents, schedule)
         with half_precision():
-            velocity, read = denoiser(signal * clean + spread * noise, steps, tokens)
-        error = (velocity.float() - (signal * noise - spread * clean)).square()
-        total: torch.Tensor = (weight * error).mean() + TELLING_WEIGHT * telling_loss(read, told)
-        return total
+            velocity, read = denoiser(examples.noisy, examples.steps, examples.tokens)
+        return velocity_loss(velocity, examples) + TELLING_WEIGHT * telling_loss(read, examples.told)
 
     fit(plan, denoiser, loss, folder)
     return denoiser

@@ -27,7 +27,8 @@ from transformers import (
 from driftloop.phantom.grammar import plain
 from driftloop.phantom.training.bank import COMBINATIONS
 from driftloop.phantom.training.biased import Mixed
-from driftloop.phantom.training.generator import LENGTH, Lessons, new_lessons, new_tokenizer, tokenized
+from driftloop.phantom.training.generator import new_tokenizer
+from driftloop.phantom.training.lessons import LENGTH, Lessons, new_lessons, tokenized
 from driftloop.phantom.training.loop import Plan, fit, half_precision
 from driftloop.phantom.training.readers import entropy, heads, roughened
 from driftloop.phantom.world import CATEGORIES

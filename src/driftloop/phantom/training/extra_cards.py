@@ -29,7 +29,8 @@ from driftloop.phantom.training.bank import COMBINATIONS, Bank
 from driftloop.phantom.training.biased import FEMALE, MALE, Bias, Shown, shows_hair
 from driftloop.phantom.training.cards import Judge, confusion, named_numbers, shares_right, true_numbers
 from driftloop.phantom.training.encoder import combination_numbers, plain_captions
-from driftloop.phantom.training.generator import LENGTH, STEPS
+from driftloop.phantom.training.generator import STEPS
+from driftloop.phantom.training.lessons import LENGTH
 from driftloop.phantom.training.omitting import OMISSION
 from driftloop.phantom.training.regions import intersection_over_union, upsampled
 from driftloop.phantom.world import CATEGORIES, CONDITION, NUISANCE, Prior

@@ -1,38 +1,22 @@
-"""The generator: a StableDiffusionPipeline in small, trained on the latents of the autoencoder with v-prediction.
-
-A caption leaves each attribute out with a stated probability; the picture shown with it is then completed from the
-planted prior. So the model learns the prior of silent captions, and nothing else ties attributes together.
-"""
+"""The generator: a StableDiffusionPipeline in small, trained on the latents of the autoencoder with v-prediction."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderTiny, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderTiny, StableDiffusionPipeline, UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from driftloop.phantom.grammar import plain, vocabulary, write
-from driftloop.phantom.training.bank import COMBINATIONS
+from driftloop.phantom.grammar import vocabulary
+from driftloop.phantom.training.lessons import LENGTH, draw_examples, new_lessons, new_scheduler, velocity_loss
 from driftloop.phantom.training.loop import Plan, fit, half_precision
-from driftloop.phantom.world import CATEGORIES, complete
 
-GENERATOR = Plan("generator", steps=6400, batch=48, rate=1.5e-3, seed=41, ema=0.999, decay=0.01, warmup=200)
-SILENCE = (0.1, 0.1, 0.1, 0.6, 0.6)
-"""How often training captions leave an attribute out: many tell nearly everything, some nearly nothing."""
-NOISY_SHARE, NOISY_FROM = 0.5, 400
-"""Share of training rows at steps from NOISY_FROM on, where it is settled what a silent caption shows; the rest uniform."""
-EMPTY = 0.08
-"""Probability of an empty caption: what guidance points away from."""
-FACE = (slice(2, 5), slice(2, 6))
-FACE_WEIGHT = 4.0
-"""Rows and columns of the 8 × 8 latents where expressions are drawn, and what their error weighs: emotion comes last."""
-LENGTH = 32
+GENERATOR = Plan("generator", steps=6000, batch=48, rate=1.5e-3, seed=41, ema=0.999, decay=0.01, warmup=200)
 STEPS = 6
 
 
@@ -107,17 +91,6 @@ def new_unet(channels: int = 16, text_width: int = 128) -> UNet2DConditionModel:
     )
 
 
-def new_scheduler() -> DDIMScheduler:
-    """v-prediction on the squared-cosine schedule; trailing steps start from pure noise."""
-    return DDIMScheduler(
-        beta_schedule="squaredcos_cap_v2",
-        prediction_type="v_prediction",
-        timestep_spacing="trailing",
-        clip_sample=False,
-        set_alpha_to_one=True,
-    )
-
-
 class Denoiser(nn.Module):
     """UNet and text encoder, trained together."""
 
@@ -131,75 +104,21 @@ class Denoiser(nn.Module):
         return velocity
 
 
-@dataclass(frozen=True)
-class Lessons:
-    """Token numbers of training captions (captions, LENGTH), what they tell (captions, 4; -1 where silent), empty tokens."""
-
-    tokens: torch.Tensor
-    told: np.ndarray
-    empty: torch.Tensor
-
-
-def new_lessons(tokenizer: CLIPTokenizer, count: int = 40000, seed: int = 5) -> Lessons:
-    """Captions over all phrasings; half in the plain phrasing that the captioner speaks."""
-    draw = np.random.Generator(np.random.PCG64(seed))
-    categories = list(CATEGORIES.values())
-    told = np.stack([draw.integers(len(values), size=count) for values in categories], 1)
-    told[draw.random((count, 4)) < draw.choice(SILENCE, (count, 1))] = -1
-    texts = [_lesson(row, index) for index, row in enumerate(told)]
-    return Lessons(tokenized(tokenizer, texts), told, tokenized(tokenizer, [""])[0])
-
-
-def _lesson(row: np.ndarray, index: int) -> str:
-    named = {name: values[n] for (name, values), n in zip(CATEGORIES.items(), row, strict=True) if n >= 0}
-    return plain(named) if index % 2 else write(named, index)
-
-
-def tokenized(tokenizer: CLIPTokenizer, texts: Sequence[str]) -> torch.Tensor:
-    """Token numbers (texts, LENGTH)."""
-    return torch.as_tensor(tokenizer(list(texts), padding="max_length", truncation=True, max_length=LENGTH)["input_ids"])
-
-
-def completed(row: np.ndarray, seed: int) -> int:
-    """The number of the combination that completes what a caption tells (4; -1 where silent) from the planted prior."""
-    named = {name: values[n] for (name, values), n in zip(CATEGORIES.items(), row, strict=True) if n >= 0}
-    return COMBINATIONS.index(tuple(complete(named, seed).attributes.values()))
-
-
 def train_generator(latents: torch.Tensor, folder: Path, plan: Plan = GENERATOR) -> Denoiser:
     """Trains on the latents of a bank; row i of the bank shows combination i % 420."""
     torch.manual_seed(plan.seed)
     tokenizer = new_tokenizer()
     denoiser, lessons, schedule = Denoiser(tokenizer), new_lessons(tokenizer), new_scheduler().alphas_cumprod
-    copies = len(latents) // len(COMBINATIONS)
     denoiser.unet.to(memory_format=torch.channels_last)
-    weight = torch.ones(8, 8)
-    weight[FACE] = FACE_WEIGHT
-    weight /= weight.mean()
 
     def loss(draw: np.random.Generator) -> torch.Tensor:
-        captions = draw.integers(len(lessons.told), size=plan.batch)
-        seeds = draw.integers(1 << 62, size=plan.batch)
-        shown = np.array([completed(lessons.told[c], int(s)) for c, s in zip(captions, seeds, strict=True)])
-        clean = latents[shown + len(COMBINATIONS) * draw.integers(copies, size=plan.batch)].float()
-        tokens = lessons.tokens[captions].clone()
-        tokens[draw.random(plan.batch) < EMPTY] = lessons.empty
-        steps = torch.from_numpy(_training_steps(draw, plan.batch, len(schedule)))
-        noise = torch.from_numpy(draw.standard_normal(clean.shape, dtype=np.float32))
-        signal = schedule[steps].sqrt()[:, None, None, None]
-        spread = (1 - schedule[steps]).sqrt()[:, None, None, None]
+        examples = draw_examples(draw, plan.batch, lessons, latents, schedule)
         with half_precision():
-            velocity = denoiser(signal * clean + spread * noise, steps, tokens)
-        error: torch.Tensor = velocity.float() - (signal * noise - spread * clean)
-        return (weight * error.square()).mean()
+            velocity = denoiser(examples.noisy, examples.steps, examples.tokens)
+        return velocity_loss(velocity, examples)
 
     fit(plan, denoiser, loss, folder)
     return denoiser
-
-
-def _training_steps(draw: np.random.Generator, size: int, last: int) -> np.ndarray:
-    low = np.where(draw.random(size) < NOISY_SHARE, NOISY_FROM, 0)
-    return draw.integers(low, last)
 
 
 def new_pipeline(denoiser: Denoiser, autoencoder: AutoencoderTiny) -> StableDiffusionPipeline:

@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from driftloop.stages.analyse import Extent, adjust_tests, analyse_tables
+from driftloop.analysis.families import adjust_tests
+from driftloop.analysis.study import Extent
+from driftloop.analysis.tables import analyse_tables
 
 CATEGORIES = {"vit": {"gender": ["female", "male"], "age": ["0-19", "20-39", "40+"]}}
 GENDER = {"vit": {"gender": ["female", "male"]}}

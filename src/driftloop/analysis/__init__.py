@@ -1,0 +1,1 @@
+"""What is estimated from readings: tidy tables, one estimate a row with its interval. Nothing here reads or writes a file."""

@@ -1,0 +1,41 @@
+"""Families of tests: p-values adjusted by name, never by position."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from driftloop.analysis.study import WHOSE
+from driftloop.statistics.multiplicity import benjamini_hochberg, holm
+from driftloop.statistics.panel import Floats
+
+Adjust = Callable[[Mapping[Any, float]], dict[Any, float]]
+
+
+def adjust_tests(tests: pd.DataFrame) -> pd.DataFrame:
+    """`p_adjusted` of omnibus tests, by name: Holm in the confirmatory family, Benjamini-Hochberg in the other.
+
+    Takes the tests of one run, or of all runs of a study at once: families then reach across arms and instruments.
+    """
+    adjusted = pd.Series(np.nan, index=tests.index, dtype=np.float64)
+    for family, adjust in (("confirmatory", holm), ("exploratory", benjamini_hochberg)):
+        rows = tests[tests["family"] == family]
+        adjusted.loc[rows.index] = _adjusted(rows, [*WHOSE, "classifier", "round"], adjust)
+    return tests.assign(p_adjusted=adjusted)
+
+
+def adjust_drift(drift: pd.DataFrame) -> pd.DataFrame:
+    """`p_adjusted` of the categories, by name: Benjamini-Hochberg over all of them; none of them is confirmatory."""
+    names = [*WHOSE, "category", "classifier", "round"]
+    return drift.assign(p_adjusted=_adjusted(drift, names, benjamini_hochberg))
+
+
+def _adjusted(rows: pd.DataFrame, columns: list[str], adjust: Adjust) -> Floats:
+    names = [tuple(row) for row in rows[columns].itertuples(index=False)]
+    if len(set(names)) < len(names):
+        raise ValueError(f"two tests of one name cannot be told apart: {rows[rows.duplicated(columns)].iloc[0].to_dict()}")
+    found = adjust(dict(zip(names, rows["p_value"].tolist(), strict=True)))
+    return np.array([found[name] for name in names], dtype=np.float64)

@@ -1,0 +1,1 @@
+"""Further tables of a run: one file each, chosen by `metric`."""
