@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -95,3 +96,16 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """One finished toy run to read from: 6 seeds × 2 replicates × 3 rounds, measured and analysed."""
     words = ("replicates=2", "rounds=3", "stages=[play,measure,analyse]")
     return playing.played(playing.composed_toy(tmp_path_factory.mktemp("small"), *words))
+
+
+@pytest.fixture
+def browser() -> Any:
+    """Chromium, driven by playwright; the test is skipped where either is missing."""
+    sync = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("no Chromium on this machine")
+    with sync.sync_playwright() as player:
+        found = player.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield found
+        found.close()

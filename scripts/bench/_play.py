@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from driftloop.cli import CONF, plain
 from driftloop.core.experiment import Experiment, experiment
 from driftloop.core.watch import Watch
-from driftloop.engines.local import Shard, chains_of, wanted_seeds
+from driftloop.engines.local import Shard, chains_of
 from driftloop.stages.intake import intake
 from driftloop.stages.play import Play, Players
 
@@ -39,7 +39,7 @@ class Stopwatch(Watch):
 def take_in(asked: Experiment) -> float:
     """Seconds to load the data set and take its seeds into the run."""
     started = time.perf_counter()
-    intake(asked.store(), wanted_seeds(asked), Watch())
+    intake(asked.store(), asked.seeds, Watch())
     return time.perf_counter() - started
 
 

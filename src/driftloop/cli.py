@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import warnings
 from importlib.resources import files
@@ -14,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from driftloop.core.errors import ConfigError, DriftloopError, Interrupted, nearest
+from driftloop.core.weights import MissingModelError
 
 CONF = str(files("driftloop") / "conf")
 
@@ -25,21 +27,32 @@ def command(config: DictConfig) -> None:
         play(config)
     except Interrupted as stop:
         sys.exit(_told(stop, 130))
+    except MissingModelError as error:
+        sys.exit(_told(DriftloopError(f"{error}\n  {_fetching(sys.argv[1:])}"), 2))
     except DriftloopError as error:
         sys.exit(_told(error, 2))
+
+
+def _fetching(words: list[str]) -> str:
+    kept = [word for word in words if not word.startswith(("stages=", "plan="))]
+    return shlex.join(["driftloop", *kept, "stages=[fetch]"])
 
 
 def play(config: DictConfig) -> None:
     """Runs, plans or shows the status of one composed config."""
     from driftloop import terminal
     from driftloop.core.experiment import experiment
-    from driftloop.run import plan, run, status
+    from driftloop.core.weights import use_hub_cache
+    from driftloop.plan import plan
+    from driftloop.run import run, status
 
     if config.status:
         return status(Path(config.results_dir))
     given = HydraConfig.get()
     _only_on_the_command_line(config, list(given.overrides.task))
     asked = experiment(plain(config), given.runtime.choices, OmegaConf.to_yaml(config, resolve=True))
+    if asked.fetch_into is not None:
+        use_hub_cache(asked.fetch_into)
     if config.plan:
         return plan(asked)
     return run(asked, terminal.watch(), command=["driftloop", *sys.argv[1:]], overrides=list(given.overrides.task))

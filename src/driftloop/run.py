@@ -1,14 +1,15 @@
-"""One invocation: the stages in order over one run folder, with what was recorded about it; also `plan` and `status`."""
+"""One invocation: the stages in order over one run folder, with what was recorded about it; also `status`."""
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -16,10 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from driftloop.core.experiment import Experiment
-from driftloop.core.records import Chain
-from driftloop.core.store import Store
+from driftloop.core.store import Store, write_bytes
 from driftloop.core.watch import Watch, listening
-from driftloop.engines.local import wanted_seeds
+from driftloop.stages.fetch import Fetched, fetch, record_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,16 +33,74 @@ RECORDED = ("torch", "diffusers", "transformers", "numpy", "pillow", "pyarrow", 
 def run(experiment: Experiment, watch: Watch, command: Sequence[str], overrides: Sequence[str] = ()) -> None:
     """Plays the stages that were asked for. Every plug-in is built, cheaply, before the first of them starts."""
     build_all(experiment)
+    fetched = bring(experiment, watch) if "fetch" in experiment.stages else {}
+    if list(experiment.stages) == ["fetch"]:
+        return
     if "play" in experiment.stages:
-        wanted_seeds(experiment)  # an empty data set, or an id that stands twice, is told before a folder is made
+        _ = experiment.seeds  # an empty data set, or an id that stands twice, is told before a folder is made
+    doubts = experiment.check_instruments() if "measure" in experiment.stages else []
     store = experiment.store()
     store.claim(experiment.identity, experiment.names, experiment.config)
     with recorded(store, experiment, command, overrides) as keep, listening(watch):
         try:
+            keep(fetched=fetched)
+            _tell_of_the_data(experiment, keep)
+            _warn_of_the_instruments(doubts, keep)
             stages(experiment, store, watch, keep)
         finally:
             watch.close()
-    show(experiment, store)
+    if experiment.engine.build().leads:
+        show(experiment, store)
+
+
+def bring(experiment: Experiment, watch: Watch) -> dict[str, Any]:
+    """Fetches every checkpoint, says what came and where it lies, and keeps a note of the commits below results_dir."""
+    with listening(watch):
+        try:
+            fetched = fetch((weight for _, weight in experiment.weights()), watch)
+        finally:
+            watch.close()
+    record = record_of(fetched)
+    path = experiment.results_dir / "fetched.json"
+    before = json.loads(path.read_text()) if path.exists() else {}
+    write_bytes(path, json.dumps(before | record, indent=2, sort_keys=True).encode())
+    _show_fetched(fetched, experiment.fetch_into)
+    return record
+
+
+def _show_fetched(fetched: Sequence[Fetched], into: Path | None) -> None:
+    from rich.table import Table
+
+    table = Table("checkpoint", "revision", "commit", "files", "GiB", "licence", "", title="fetched", title_justify="left")
+    for one in fetched:
+        state = "new" if one.new else "was here"
+        table.add_row(
+            one.model, one.revision, one.commit, str(one.files), f"{one.bytes / 2**30:.2f}", one.licence or "?", state
+        )
+    out = console()
+    if not fetched:
+        return out.print("nothing to fetch: no option names a checkpoint of a hub")
+    out.print(table)
+    place = f"HF_HUB_CACHE={into.absolute()} " if into else ""
+    return out.print(f"without a network: {place}HF_HUB_OFFLINE=1 driftloop …", soft_wrap=True)
+
+
+def _tell_of_the_data(experiment: Experiment, keep: Keep) -> None:
+    """What the data set's loader detected, mapped and left out: to the terminal, to run.log and to the provenance."""
+    notes = getattr(experiment.source, "notes", None)
+    told = list(notes()) if notes is not None else []
+    for note in told:
+        log.info("%s", note)
+        print(f"driftloop: {note}", file=sys.stderr)  # noqa: T201
+    keep(dataset_notes=told)
+
+
+def _warn_of_the_instruments(doubts: Sequence[str], keep: Keep) -> None:
+    """Says where a reading is not what it seems: to the terminal, to run.log and to the provenance."""
+    for doubt in doubts:
+        log.warning("%s", doubt)
+        print(f"driftloop: {doubt}", file=sys.stderr)  # noqa: T201
+    keep(instrument_warnings=list(doubts))
 
 
 def build_all(experiment: Experiment) -> None:
@@ -60,6 +118,12 @@ def stages(experiment: Experiment, store: Store, watch: Watch, keep: Keep) -> No
     if "measure" in experiment.stages:
         engine.measure(experiment, store, watch)
     watch.stop_if_asked()
+    if not engine.leads:
+        return
+    if "audit" in experiment.stages:
+        from driftloop.stages.audit import audit
+
+        print(f"driftloop: label pictures on {audit(experiment, store, watch)}", file=sys.stderr)  # noqa: T201
     if "analyse" in experiment.stages:
         from driftloop.stages.analyse import analyse
 
@@ -117,7 +181,7 @@ def show(experiment: Experiment, store: Store) -> None:
     """The result in a few lines, and where the report is."""
     from rich.table import Table
 
-    console = _console()
+    out = console()
     if (store.folder / "analysis/drift.parquet").exists():
         table = Table(title=f"{store.run_id}: all seeds, round {experiment.rounds}", title_justify="left")
         for column in (
@@ -134,27 +198,10 @@ def show(experiment: Experiment, store: Store) -> None:
         for row in _last_round(store.read_table("analysis/drift.parquet")).to_dict("records"):
             if row["classifier"] in names:
                 table.add_row(*_cells(row))
-        console.print(table)
+        out.print(table)
     report = store.folder / "report" / "index.html"
     if report.exists():
-        console.print(f"report: {report}", soft_wrap=True)
-
-
-def plan(experiment: Experiment) -> None:
-    """Says what is left to do per stage, and spends nothing."""
-    from rich.table import Table
-
-    build_all(experiment)
-    store = experiment.store()
-    chains = [Chain(seed, number).key for seed in wanted_seeds(experiment) for number in range(experiment.replicates)]
-    table = Table("stage", "whole", "done", "left", "time left", title=f"plan for {store.folder}", title_justify="left")
-    for row in _work(experiment, store, chains):
-        table.add_row(*row)
-    console = _console()
-    console.print(table)
-    console.print(
-        f"{len(chains)} chains × {experiment.rounds} rounds; free disk: {_free(store.folder):.1f} GiB", soft_wrap=True
-    )
+        out.print(f"report: {report}", soft_wrap=True)
 
 
 def status(results_dir: Path) -> None:
@@ -164,10 +211,10 @@ def status(results_dir: Path) -> None:
     table = Table("run", "chains", "rounds", "chain-rounds", "failed", "last start", "outcome", title_justify="left")
     for manifest in sorted(results_dir.glob("*/manifest.json")):
         table.add_row(*_status_of(Store(manifest.parent)))
-    _console().print(table)
+    console().print(table)
 
 
-def _console() -> Console:
+def console() -> Console:
     """A terminal is as wide as it is; a log is wide enough for a table."""
     from rich.console import Console
 
@@ -185,22 +232,6 @@ def _status_of(store: Store) -> tuple[str, ...]:
         store.run_id, str(chains), far, str(len(rows)), str(failed), str(last.get("start", ""))[:19],
         str(last.get("outcome", "at work or killed")).split(":")[0],
     )  # fmt: skip
-
-
-def _work(experiment: Experiment, store: Store, chains: Collection[str]) -> Iterator[tuple[str, str, str, str, str]]:
-    import numpy as np
-
-    whole = len(chains) * (experiment.rounds + 1)
-    rows = store.rounds(["chain", "round", "seconds_generate", "seconds_describe"])
-    rows = rows[rows["chain"].isin(chains) & (rows["round"] <= experiment.rounds)]
-    seconds = (rows["seconds_generate"].fillna(0) + rows["seconds_describe"].fillna(0)).mean() if len(rows) else float("nan")
-    left = whole - len(rows)
-    guess = "unknown before a first batch" if np.isnan(seconds) else f"{left * seconds / 60:.1f} min"
-    yield "play", str(whole), str(len(rows)), str(left), guess
-    for folder, option, _ in experiment.instruments():
-        found = store.rows(folder, ["chain", "round"], chains).to_pydict()
-        read = sum(number <= experiment.rounds for _, number in {*zip(found["chain"], found["round"], strict=True)})
-        yield f"measure {option.name}", str(whole), str(read), str(max(0, whole - read)), ""
 
 
 def _last_round(drift: pd.DataFrame) -> pd.DataFrame:
@@ -253,8 +284,3 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
-
-
-def _free(folder: Path) -> float:
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    return shutil.disk_usage(existing).free / 2**30

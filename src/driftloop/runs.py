@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from driftloop.core.errors import StoreError
+from driftloop.core.errors import ConfigError, StoreError
+from driftloop.core.sharing import open_seeds
 from driftloop.core.store import Store
 
 if TYPE_CHECKING:
@@ -61,6 +63,40 @@ class Run:
     def image(self, key: str | Mapping[str, Any]) -> Image:
         """The picture of a key of the `image` column, or of a row of `rounds`."""
         return self.store.image(key if isinstance(key, str) else str(key["image"]))
+
+    def export_telephone_game(self, folder: Path | str, *, replicate: int = 0, show_seeds: bool = False) -> Path:
+        """Writes one replicate in the exchange layout of The Telephone Game, images or captions first as the run began.
+
+        `folder` must be new or empty. Pictures are lossless; `labels.csv` beside the game holds concept and human labels. A
+        chain ends where it failed. What comes from seeds that may not be shared is refused unless `show_seeds` (or when
+        the seeds are your own): every caption describes a seed. `dataset=telephone_game` reads it back.
+        """
+        if not (show_seeds or open_seeds(self.manifest, self.seeds)):
+            licensed = ", ".join(sorted(set(self.seeds["dataset"])))
+            raise ConfigError(f"the seeds of {self.run_id} ({licensed}) may not be shared; show_seeds=True does it even so")
+        target = Path(folder)
+        if target.exists() and any(target.iterdir()):
+            raise ConfigError(f"{target} is not empty; choose a new folder")
+        rounds = self.rounds.query("replicate == @replicate").sort_values(["seed_id", "round"])
+        if rounds.empty:
+            raise ConfigError(f"{self.run_id} has no replicate {replicate}; it has {sorted(set(self.rounds['replicate']))}")
+        images_first = bool((rounds.loc[rounds["round"] == 0, "image"] != "").any())
+        self._write_generations(rounds, target / ("images-first" if images_first else "captions-first"), int(images_first))
+        _write_csv(target / "labels.csv", *_about(self.seeds[self.seeds["seed_id"].isin(rounds["seed_id"])]))
+        return target
+
+    def _write_generations(self, rounds: pd.DataFrame, folder: Path, later: int) -> None:
+        """Captions of round r are generation 2r + `later` (1 where images come first), its images the one before."""
+        for number, rows in rounds.groupby("round"):
+            generation = 2 * int(str(number)) + later
+            pictured = rows[rows["image"] != ""]
+            for seed_id, key in zip(pictured["seed_id"], pictured["image"], strict=True):
+                path = folder / f"gen-{generation - 1}" / f"{seed_id}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self.image(str(key)).save(path, compress_level=1)
+            told = rows[rows["status"].eq("ok") & rows["caption"].notna()]
+            names = (f"{seed_id}.png" for seed_id in told["seed_id"])
+            _write_csv(folder / f"gen-{generation}.csv", ["filename", "caption"], zip(names, told["caption"], strict=True))
 
     def _read(self, place: str) -> pd.DataFrame:
         folders = sorted(path.parent.name for path in (self.store.folder / place).glob("*/classifier.json"))
@@ -136,6 +172,22 @@ def _settings(call: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     """The plain settings of a constructor call; lists and mappings as JSON."""
     settings = {key: value for key, value in call.items() if key not in ("_target_", "model", "fingerprint")}
     return {f"{prefix}{key}": value if _scalar(value) else json.dumps(value) for key, value in settings.items()}
+
+
+def _about(seeds: pd.DataFrame) -> tuple[list[str], Iterable[Sequence[Any]]]:
+    """Concept, split and human labels by file name: header and rows."""
+    columns = ["concept", "split", *(column for column in seeds.columns if column.startswith("label_"))]
+    names = seeds["seed_id"].map("{}.png".format)
+    known = seeds[columns].astype(object).where(seeds[columns].notna(), "")
+    return ["filename", *columns], zip(names, *(known[column] for column in columns), strict=True)
+
+
+def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(rows)
 
 
 def _scalar(value: Any) -> bool:

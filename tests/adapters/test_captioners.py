@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL.Image import Image
 
-from driftloop.captioners.vision_language import Choice, TransformersCaptioner, is_echo
+from driftloop.captioners.echoes import is_echo
+from driftloop.captioners.vision_language import Choice, TransformersCaptioner
 
 FAMILIES = ["blip", "git", "llava", "qwen"]
 SEEDS = [3 + 2**60 * (index % 5) + index for index in range(16)]

@@ -101,7 +101,7 @@ def test_a_branch_is_looked_up_in_the_local_cache(hub: Path) -> None:
 
 
 def test_a_model_that_cannot_be_resolved_says_how_to_get_it(hub: Path) -> None:
-    with pytest.raises(ModelError, match=r'"owner/unknown" \(revision main\).*HF_HUB_OFFLINE is set.*hf download'):
+    with pytest.raises(ModelError, match=r'"owner/unknown" \(revision main\).*HF_HUB_OFFLINE is set.*stages=\[fetch\]'):
         fingerprint("owner/unknown")
 
 

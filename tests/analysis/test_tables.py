@@ -251,6 +251,67 @@ def test_everyone_in_one_category_at_both_rounds():
     assert only(tables["distances"], concept="all", attribute="gender")["high"].gt(0).all()
 
 
+def test_one_concept_is_everybody():
+    readings, seeds = made_up(n_seeds=20)
+    tables = analysed(readings, seeds.assign(concept="joy"))
+    numbers = ["n_seeds", "n_pairs", "coverage", "share", "shift"]
+    groups = [only(tables["drift"], concept=name).reset_index(drop=True) for name in ("all", "all_standardised", "joy")]
+    for other in groups[1:]:
+        pd.testing.assert_frame_equal(groups[0][numbers], other[numbers])
+    limits = ["share_low", "share_high", "shift_low", "shift_high"]
+    pd.testing.assert_frame_equal(groups[0][limits], groups[1][limits])
+
+
+@pytest.mark.parametrize(("first", "last"), [("female", "male"), ("male", "female")])
+def test_a_category_absent_at_one_round_is_a_share_of_zero_with_a_width(first, last):
+    """Everybody is of one category at the baseline and of the other later: 0 to 100 %, and back."""
+    rows = [row(f"s{i:02d}", r, last if r else first) for i in range(30) for r in range(2)]
+    tables = analysed(read(rows), seed_table([f"s{i:02d}" for i in range(30)]), categories=GENDER)
+    gone = one(tables["drift"], concept="all", category=first, round=1)
+    assert (gone["share"], gone["share_low"], gone["shift"]) == (0, 0, -1)
+    assert 0.05 < gone["share_high"] < 0.2
+    assert gone["shift_low"] == -1
+    assert -1 < gone["shift_high"] < -0.7
+    assert gone["p_value"] < 1e-6
+    for distance in ("total_variation", "jensen_shannon", "jensen_shannon_root", "hellinger"):
+        moved = one(tables["distances"], concept="all", distance=distance)
+        assert moved["value"] == pytest.approx(1)
+        assert 0.5 < moved["low"] <= moved["high"] == pytest.approx(1)
+    assert one(tables["tests"], concept="all")["n_discordant"] == 30
+
+
+def test_an_instrument_keeps_its_own_bins_whatever_the_data_set_s():
+    """Human labels of other cuts stand beside the seeds and are never mixed in; instruments of unlike bins neither."""
+    readings, seeds = made_up(n_seeds=20, unread=0)
+    labelled = seeds.assign(label_age=["0-3", "4-19", "20-39", "40-69", "70+"] * 4)
+    finer = only(readings, attribute="age").assign(classifier="decades")
+    finer["label"] = finer["label"].map({"0-19": "10s", "20-39": "30s", "40+": "70s"})
+    bins = {"decades": {"age": [f"{low}s" for low in range(0, 80, 10)]}}
+    tables = analysed(pd.concat([readings, finer]), labelled, categories=CATEGORIES | bins)
+    assert set(only(tables["drift"], classifier="vit", attribute="age")["category"]) == set(CATEGORIES["vit"]["age"])
+    assert set(only(tables["drift"], classifier="decades")["category"]) == set(bins["decades"]["age"])
+    pd.testing.assert_frame_equal(
+        only(tables["drift"], classifier="vit").drop(columns="p_adjusted").reset_index(drop=True),
+        analysed(readings, seeds)["drift"].drop(columns="p_adjusted"),
+    )
+    coarse = one(tables["distances"], classifier="vit", attribute="age", concept="all", round=2, distance="total_variation")
+    fine = one(tables["distances"], classifier="decades", concept="all", round=2, distance="total_variation")
+    assert fine["value"] == pytest.approx(coarse["value"])
+    with pytest.raises(ValueError, match="10s"):
+        analysed(finer.assign(classifier="vit"), seeds, categories={"vit": {"age": CATEGORIES["vit"]["age"]}})
+
+
+def test_a_replicate_that_is_missing_does_not_weigh_its_seed_down():
+    """One replicate unread: the seed counts as its other replicate reads, as heavy as any seed."""
+    later = {"a": ["male", "female"], "b": ["male", "male"], "c": ["female", "female"]}
+    rows = [row(s, 0, "female", replicate=k) for s in later for k in range(2)]
+    rows += [row(s, 1, label, replicate=k) for s, labels in later.items() for k, label in enumerate(labels)]
+    rows[-3]["status"], rows[-3]["label"] = "no_face", None  # b/1
+    tables = analysed(read(rows), seed_table(list(later)), categories=GENDER)
+    found = one(tables["drift"], concept="all", category="male", round=1)
+    assert (found["share"], found["n_seeds"], found["coverage"]) == (pytest.approx(0.5), 3, pytest.approx(5 / 6))
+
+
 def test_missing_replicates_and_unequal_rounds_are_fine_when_nobody_expected_them():
     readings, seeds = made_up(n_seeds=12, unread=0)
     fewer = readings[~((readings["seed_id"] == "s002") & (readings["replicate"] == 1))]
@@ -286,6 +347,16 @@ def test_confirmatory_only_at_the_declared_extent():
         assert (tests["family"] == "exploratory").all()
     early = analysed(readings, seeds, rounds=[0, 1], confirmatory=Extent(rounds=2))["tests"]
     assert (early["family"] == "exploratory").all()
+
+
+def test_too_few_seeds_confirm_nothing():
+    readings, seeds = made_up(n_seeds=30)
+    for least, family in ((25, "confirmatory"), (31, "exploratory")):
+        tests = analysed(readings, seeds, confirmatory=Extent(), min_seeds=least)["tests"]
+        everyone = only(tests, concept="all", round=2)
+        assert set(everyone["family"]) == {family}
+        assert (everyone["enough_seeds"] == (family == "confirmatory")).all()
+        assert not only(tests, concept="joy")["enough_seeds"].any()
 
 
 def test_families_reach_across_runs_and_go_by_name():

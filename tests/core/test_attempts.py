@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftloop.core.attempts import attempt
+from driftloop.core.attempts import Room, attempt
 from driftloop.core.batches import ahead, batches, padded
-from driftloop.core.errors import DriftloopError, StoreError
+from driftloop.core.errors import DriftloopError, StoreError, out_of_memory
 
 # What an item does at each attempt: answers, raises, or answers with a fault. The last word holds from then on.
 SCRIPT = st.lists(st.sampled_from(["ok", "raise", "fault"]), min_size=1, max_size=4)
@@ -123,3 +124,70 @@ def test_working_ahead_keeps_the_order(items: list[int]) -> None:
 def test_working_ahead_passes_errors_on() -> None:
     with pytest.raises(ZeroDivisionError):
         list(ahead(lambda value: 1 // value, [1, 0, 2]))
+
+
+@given(count=st.integers(1, 200), size=st.integers(1, 64), most=st.integers(1, 64))
+def test_after_memory_ran_out_batches_stay_small(count: int, size: int, most: int) -> None:
+    """Every batch that was let through is as large as allowed; after the first refusals nobody asks for too much again."""
+    asked: list[int] = []
+
+    def call(items: Sequence[int], number: int) -> list[int]:
+        asked.append(len(items))
+        if len(items) > most:
+            raise MemoryError
+        return list(items)
+
+    room = Room(size)
+    outcomes = [one for batch in room.batches(range(count)) for one in attempt(batch, call, lambda _: None, 0, room)]
+    assert [outcome.result for outcome in outcomes] == list(range(count))
+    assert all(outcome.attempts == 1 for outcome in outcomes)
+    assert all(outcome.rows <= most for outcome in outcomes)
+    refused = [number for number, rows in enumerate(asked) if rows > most]
+    assert refused == list(range(len(refused)))  # halvings come first, and then no more
+    assert len(refused) <= 6
+    assert room.size <= max(most, 1) or not refused
+
+
+def test_a_bad_item_makes_no_room_smaller() -> None:
+    room = Room(8)
+
+    def call(items: Sequence[int], number: int) -> list[int]:
+        if 3 in items:
+            raise ValueError("a bad item")
+        return list(items)
+
+    outcomes = attempt(range(8), call, lambda _: None, 0, room)
+    assert room.size == 8
+    assert [outcome.rows for outcome in outcomes] == [2, 2, 1, 1, 4, 4, 4, 4]
+
+
+@pytest.mark.parametrize(
+    ("error", "of_memory"),
+    [
+        (MemoryError(), True),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), True),
+        (type("OutOfMemoryError", (RuntimeError,), {})("no room"), True),
+        (RuntimeError("shapes do not fit"), False),
+        (ValueError("memory"), False),
+    ],
+)
+def test_what_running_out_of_memory_looks_like(error: Exception, of_memory: bool) -> None:
+    assert out_of_memory(error) is of_memory
+
+
+def test_a_failed_call_lets_go_of_what_it_held() -> None:
+    class Held:
+        pass
+
+    held: list[weakref.ref[Held]] = []
+
+    def call(items: Sequence[int], number: int) -> list[int]:
+        large = Held()
+        held.append(weakref.ref(large))
+        if len(items) > 1:
+            raise MemoryError
+        assert held[-2]() is None, "the batch before is still in memory"
+        return list(items)
+
+    assert len(attempt([1, 2], call, lambda _: None, 0)) == 2

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftloop.core.limits import take
+from driftloop.core.limits import placed, take
 from driftloop.core.records import Seed
 
 SEEDS = st.lists(st.tuples(st.text("abcd", min_size=1, max_size=4), st.sampled_from("xyz")), unique_by=lambda s: s[0]).map(
@@ -64,3 +64,28 @@ def test_zero_and_negative_limits_are_errors(limit: int) -> None:
         take([], limit, None)
     with pytest.raises(ValueError, match="limit_per_concept must be at least 1"):
         take([], None, limit)
+
+
+@given(seeds=SEEDS, limits=st.lists(st.tuples(LIMITS, LIMITS), min_size=1, max_size=4))
+def test_what_earlier_limits_took_in_does_not_change_what_the_present_ones_take(
+    seeds: list[Seed], limits: list[tuple[int | None, int | None]]
+) -> None:
+    """A run's seeds are all that any limits so far took; from these the present limits take what they take of the whole set."""
+    whole = placed(seeds)
+    taken_in = {seed.seed_id: seed for limit, each in limits for seed in take(whole, limit, each)}
+    for limit, each in limits:
+        assert take(taken_in.values(), limit, each) == take(whole, limit, each)
+
+
+def test_the_first_of_all_are_the_first_of_the_data_set_not_of_the_run() -> None:
+    """Ten seeds of one concept come before the others in hash order; few of them are in the run."""
+    names = [seed.seed_id for seed in take([Seed(f"s{n}", "d", "kind", "c") for n in range(20)], None, None)]
+    whole = placed(Seed(name, "d", "kind", "first" if n < 10 else "later") for n, name in enumerate(names))
+    run = take(whole, None, 3)
+    assert [seed.seed_id for seed in run] == [*names[:3], *names[10:13]]
+    assert [seed.seed_id for seed in take(run, 10, 3)] == names[:3]
+
+
+def test_places_are_positions_in_hash_order() -> None:
+    whole = placed(Seed(name, "d", "kind", "c") for name in "abcdef")
+    assert [(seed.seed_id, seed.place) for seed in whole] == list(zip("fdcbea", range(6), strict=True))

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from driftloop.core.records import Seed
-from driftloop.phantom.export import AGES, EMOTIONS, GENDERS, RACES, raf_db
+from driftloop.phantom.export import AGES, EMOTIONS, ETHNICITIES, GENDERS, raf_db
 
 N_FACES = 20
 
@@ -21,7 +21,7 @@ def synthetic_seed(number: int) -> Seed:
     """A plain picture whose colour and labels follow its number."""
     labels = {
         "gender": GENDERS[number % 3],
-        "race": RACES[number // 2 % 3],
+        "ethnicity": ETHNICITIES[number // 2 % 3],
         "age": AGES[number % 5],
         "emotion": EMOTIONS[number % 7],
     }

@@ -12,6 +12,7 @@ from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
 
 LIMITS = {"limit", "limit_per_concept"}
+NAMES = {path.name.removesuffix(".yaml") for path in (files("driftloop") / "conf/dataset").iterdir()} - {"phantom"}
 
 
 def config(name: str) -> dict[str, Any]:
@@ -23,7 +24,7 @@ def config(name: str) -> dict[str, Any]:
     return {str(key): value for key, value in loaded.items()}
 
 
-@pytest.mark.parametrize("name", ["raf_db", "folder", "prompts"])
+@pytest.mark.parametrize("name", sorted(NAMES))
 def test_the_config_is_the_constructor_call(name: str) -> None:
     keys = config(name)
     assert {key: keys.pop(key) for key in LIMITS} == dict.fromkeys(LIMITS)

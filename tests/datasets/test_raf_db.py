@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from driftloop.core.records import Dataset, Seed
 from driftloop.datasets.raf_db import EMOTIONS, PEOPLE, SPLIT_COUNTS, RafDb, check_composition, published_composition
 from driftloop.datasets.tree import DataError
+from driftloop.phantom.export import ORIGINAL, PERSON
 
 Copy = Callable[[str], Path]
-NO_PEOPLE = "no gender, race and age"
+NO_PEOPLE = "no gender, ethnicity and age"
 
 
 def list_file(root: Path) -> Path:
@@ -27,6 +29,15 @@ def list_file(root: Path) -> Path:
 
 def manual(root: Path, name: str = "train_00001") -> Path:
     return next(root.rglob(f"{name}_manu_attri.txt"))
+
+
+def box(root: Path) -> Path:
+    return next(root.rglob("train_00001_boundingbox.txt"))
+
+
+def opened(seed: Seed) -> Image.Image:
+    assert seed.picture is not None
+    return seed.picture()
 
 
 def said(seeds: Sequence[Seed]) -> list[tuple[object, ...]]:
@@ -121,12 +132,87 @@ def test_split(raf_trees: Path, split: str, count: int) -> None:
     assert split == "all" or {seed.split for seed in seeds} == {split}
 
 
-def test_unsure_faces_can_be_dropped(raf_trees: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_unsure_faces_can_be_dropped_and_are_counted(raf_trees: Path) -> None:
     kept = RafDb(raf_trees / "basic").load()
-    with caplog.at_level("INFO", "driftloop"):
-        dropped = RafDb(raf_trees / "basic", unsure="drop").load()
-    assert said(dropped) == said([seed for seed in kept if seed.labels["gender"] != "unsure"])
-    assert f"left out {len(kept) - len(dropped)} of {len(kept)}" in caplog.text
+    sure = RafDb(raf_trees / "basic", unsure="drop")
+    assert said(sure.load()) == said([seed for seed in kept if seed.labels["gender"] != "unsure"])
+    assert sure.notes() == [
+        f"RAF-DB: {len(sure.load())} seeds of aligned images",
+        f"RAF-DB: unsure=drop left out {len(kept) - len(sure.load())} of {len(kept)} images of unsure gender",
+    ]
+
+
+# Original images and face boxes
+
+
+@pytest.mark.parametrize("layout", ["basic", "zips"])
+def test_a_face_is_cut_out_of_the_original_with_a_margin(raf_trees: Path, layout: str) -> None:
+    whole = opened(RafDb(raf_trees / layout, images="original").load()[0])
+    assert whole.size == ORIGINAL
+    left, top, right, bottom = PERSON
+    bare = opened(RafDb(raf_trees / layout, images="original", crop="face", margin=0).load()[0])
+    assert bare.tobytes() == whole.crop(PERSON).tobytes()
+    wider = opened(RafDb(raf_trees / layout, images="original", crop="face", margin=0.125).load()[0])
+    assert (right - left, bottom - top) == (128, 128)
+    assert wider.tobytes() == whole.crop((left - 16, top - 16, right + 16, bottom + 16)).tobytes()
+
+
+def test_a_margin_ends_at_the_edge_of_the_photograph(raf_trees: Path) -> None:
+    assert opened(RafDb(raf_trees / "basic", images="original", crop="face", margin=9.0).load()[0]).size == ORIGINAL
+
+
+def test_face_boxes_may_lie_with_the_annotations(raf: Copy, raf_trees: Path) -> None:
+    root = raf("basic")
+    shutil.rmtree(root / "basic/Annotation")
+    faces = RafDb(root, images="original", crop="face", annotations=raf_trees / "zips")
+    assert said(faces.load()) == said(RafDb(raf_trees / "basic", images="original").load())
+
+
+def test_what_is_cut_out_is_in_the_fingerprint(raf: Copy) -> None:
+    root = raf("basic")
+    options: list[dict[str, Any]] = [{}, {"crop": "face"}]
+    prints = [RafDb(root, images="original", **option).fingerprint() for option in options]
+    box(root).write_text("70 20 198 147")
+    prints += [RafDb(root, images="original", **option).fingerprint() for option in options]
+    assert prints[0] == prints[2]
+    assert len(set(prints)) == 3
+
+
+def test_a_face_without_a_box(raf: Copy) -> None:
+    root = raf("basic")
+    box(root).unlink()
+    with pytest.raises(DataError, match=r"labels without a face box \(1: raf-train-00001\); missing=skip"):
+        RafDb(root, images="original", crop="face").load()
+    with pytest.warns(UserWarning, match="left out labels without a face box"):
+        assert len(RafDb(root, images="original", crop="face", missing="skip").load()) == 19
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("1 2 3", "expected left, top"), ("a b c d", "expected left"), ("9 1 5 8", "is no box"), ("1 2 nan 4", "is no box")],
+)
+def test_bad_boxes_are_named(raf: Copy, content: str, message: str) -> None:
+    root = raf("basic")
+    box(root).write_text(content)
+    with pytest.raises(DataError, match=f"train_00001_boundingbox.txt: .*{message}"):
+        RafDb(root, images="original", crop="face").load()
+
+
+def test_a_box_outside_its_photograph_is_told_when_the_picture_is_opened(raf: Copy) -> None:
+    root = raf("basic")
+    box(root).write_text("900 900 950 950")
+    with pytest.raises(DataError, match=r"lies outside the picture of 240×180 pixels"):
+        opened(RafDb(root, images="original", crop="face", split="train").load()[0])
+
+
+def test_faces_are_not_cut_out_of_aligned_images(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="crop=face cuts faces out of images=original"):
+        RafDb(tmp_path, crop="face")
+    with pytest.raises(ValueError, match="margin must be a share"):
+        RafDb(tmp_path, images="original", crop="face", margin=-0.1)
+
+
+# Spellings
 
 
 def test_the_other_spelling_of_the_list_file(raf: Copy, raf_trees: Path) -> None:
@@ -167,7 +253,7 @@ def test_only_the_last_three_fields_count(raf: Copy, kept: list[str]) -> None:
     root = raf("basic")
     manual(root).write_text("".join(["12.5 7\n"] * 5 + (kept or ["1\n2\n0\n"])))
     labels = RafDb(root, split="train").load()[0].labels
-    assert (labels["gender"], labels["race"], labels["age"]) == ("female", "asian", "0-3")
+    assert (labels["gender"], labels["ethnicity"], labels["age"]) == ("female", "asian", "0-3")
 
 
 def test_demographics_of_some_images_missing(raf: Copy) -> None:
@@ -176,7 +262,7 @@ def test_demographics_of_some_images_missing(raf: Copy) -> None:
     with pytest.warns(UserWarning, match=rf"{NO_PEOPLE} for 1 of 20 images.*raf-train-00001"):
         seeds = {seed.seed_id: seed for seed in RafDb(root).load()}
     assert seeds["raf-train-00001"].labels.keys() == {"emotion"}
-    assert seeds["raf-train-00002"].labels.keys() == {"emotion", "gender", "race", "age"}
+    assert seeds["raf-train-00002"].labels.keys() == {"emotion", "gender", "ethnicity", "age"}
 
 
 def test_the_compound_set_beside_the_basic_one_is_not_read(raf: Copy) -> None:
@@ -221,7 +307,7 @@ def test_a_missing_root_is_said_at_once(tmp_path: Path) -> None:
         RafDb(tmp_path, annotations=tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("option", ["images", "split", "unsure", "missing"])
+@pytest.mark.parametrize("option", ["images", "crop", "split", "unsure", "missing"])
 def test_an_unknown_option_lists_the_allowed_ones(tmp_path: Path, option: str) -> None:
     options: dict[str, Any] = {option: "orginal"}
     with pytest.raises(ValueError, match=rf"{option} must be one of .*; got 'orginal'"):
@@ -328,9 +414,9 @@ def test_bad_tables_of_the_repack_are_named(raf: Copy, table: str, message: str)
     ("content", "message"),
     [
         ("3\n0\n0\n", "gender '3' is unknown; known are 0 male, 1 female, 2 unsure"),
-        ("0\n3\n0\n", "race '3' is unknown"),
+        ("0\n3\n0\n", "ethnicity '3' is unknown"),
         ("0\n0\n5\n", r"age '5' is unknown; known are .*4 70\+"),
-        ("0\n0\n", "expected landmarks, then gender, race and age"),
+        ("0\n0\n", "expected landmarks, then gender, ethnicity and age"),
         ("", "expected landmarks"),
         ("1 2\n3 4\n5 6\n7 8.5\n9 10\n", "gender '8.5' is unknown"),
     ],
@@ -401,11 +487,11 @@ def whole_set(file: Path) -> Path:
                 for name, names in PEOPLE.items()
             ]
             splits = chain.from_iterable(repeat(split, counts[emotion, "split", split]) for split in SPLIT_COUNTS)
-            for split, gender, race, age in zip(splits, *columns, strict=True):
+            for split, gender, ethnicity, age in zip(splits, *columns, strict=True):
                 numbers[split] += 1
                 name = f"{split}_{numbers[split]}"
                 rows.append(f"{name}.jpg {code}\n")
-                people = f"{gender}\n{race}\n{age}\n"
+                people = f"{gender}\n{ethnicity}\n{age}\n"
                 archive.writestr(zipfile.ZipInfo(f"manual/{name}_manu_attri.txt"), people)
                 archive.writestr(zipfile.ZipInfo(f"aligned/{name}_aligned.jpg"), b"")
         archive.writestr("list_patition_label.txt", "".join(rows))
@@ -413,12 +499,18 @@ def whole_set(file: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> list[Seed]:
-    return RafDb(whole_set(tmp_path_factory.mktemp("whole") / "raf.zip")).load()  # warnings are errors in tests
+def whole_raf(tmp_path_factory: pytest.TempPathFactory) -> RafDb:
+    return RafDb(whole_set(tmp_path_factory.mktemp("whole") / "raf.zip"))
 
 
-def test_the_whole_set_reproduces_the_published_composition(whole: list[Seed]) -> None:
+@pytest.fixture(scope="module")
+def whole(whole_raf: RafDb) -> list[Seed]:
+    return whole_raf.load()  # warnings are errors in tests
+
+
+def test_the_whole_set_reproduces_the_published_composition_and_says_so(whole: list[Seed], whole_raf: RafDb) -> None:
     assert len(whole) == 15_339
+    assert "RAF-DB: the composition of its 15339 images is the published one" in whole_raf.notes()
     assert (whole[0].seed_id, whole[-1].seed_id) == ("raf-test-0001", "raf-train-12271")
 
 

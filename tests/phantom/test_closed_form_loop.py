@@ -1,6 +1,6 @@
 """The planted loop against its closed form: intervals hold it, the joint test accepts it and refuses its neighbours.
 
-`scripts/validate_loop` is the long form of this; everything here is seeded.
+`scripts/validate_statistics --sections loop` is the long form of this; everything here is seeded.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from driftloop.core.words import neutral
 from driftloop.phantom.grammar import parse, write
 from driftloop.phantom.truth import ClosedForm, starts
 from driftloop.phantom.world import CATEGORIES
-from driftloop.validation.__main__ import check_table, joined
 from driftloop.validation.checks import (
     coverage,
     fewest_replicates,
@@ -25,6 +24,7 @@ from driftloop.validation.checks import (
     joint_power,
     pooled_p_value,
 )
+from driftloop.validation.loop import check_table, joined
 from driftloop.validation.loops import Played, bare, images, seeds_of, text
 from driftloop.validation.setting import ATTRIBUTES, DROPPED, MISREAD, PLAIN, Setting, compositions, planted
 

@@ -10,7 +10,7 @@ import pytest
 
 from comparing import answers, check_whole
 from driftloop.core.watch import Watch
-from driftloop.engines.local import Shard, chains_of, play_shard, players, wanted_seeds
+from driftloop.engines.local import Shard, chains_of, play_shard, players
 from driftloop.runs import Run
 from driftloop.stages.intake import intake
 from driftloop.stages.play import Play
@@ -92,10 +92,10 @@ def test_intake_is_idempotent_and_keeps_pixels(ask: Any, play: Any) -> None:
     asked, store = ask(), run.store
     before = store.seeds()
     packs = sorted((store.folder / "images/round-000").iterdir())
-    intake(store, wanted_seeds(asked), Watch())
+    intake(store, asked.seeds, Watch())
     assert store.seeds().equals(before)
     assert sorted((store.folder / "images/round-000").iterdir()) == packs
-    for seed in wanted_seeds(asked):
+    for seed in asked.seeds:
         row = before.set_index("seed_id").loc[seed.seed_id]
         assert store.image(row["image"]).tobytes() == seed.picture().convert("RGB").tobytes()
 
@@ -114,7 +114,7 @@ def test_what_is_played_is_what_was_asked_whatever_was_played_before(ask: Any, p
         play(*base, *earlier)
     asked = ask(*base, *words)
     play(*base, *words)
-    wanted = {seed.seed_id for seed in wanted_seeds(asked)}
+    wanted = {seed.seed_id for seed in asked.seeds}
     assert {chain.seed.seed_id for chain in chains_of(asked, asked.store(), Shard())} == wanted
 
 

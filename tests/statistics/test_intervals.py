@@ -158,3 +158,60 @@ def test_wilson_is_scipy_s():
     low, high = wilson(np.array([3.0]), np.array([30.0]))
     other = stats.binomtest(3, 30).proportion_ci(method="wilson")
     assert (low[0], high[0]) == pytest.approx((other.low, other.high))
+
+
+@pytest.mark.parametrize(
+    ("table", "score", "square_and_add"),
+    [((1, 1, 7, 12), (-0.517, -0.026), (-0.507, -0.026)), ((59, 6, 16, 80), (-0.1240, -0.0054), (-0.1186, -0.0046))],
+)
+def test_published_intervals_of_paired_differences(table, score, square_and_add):
+    """Bentur et al. 2009 and Cavo et al. 2012, as in Fagerland, Lydersen and Laake 2014 and 2017 (chapter 8)."""
+    a, b, c, d = (np.array([float(cell)]) for cell in table)
+    assert [limit[0] for limit in tango(b, c, a + b + c + d)] == [pytest.approx(limit, abs=5e-4) for limit in score]
+    assert newcombe(*table) == (pytest.approx(square_and_add[0], abs=5e-4), pytest.approx(square_and_add[1], abs=5e-4))
+
+
+@pytest.mark.parametrize(("table", "published"), [((36, 12, 2, 0), (0.0569, 0.3404)), ((54, 0, 0, 0), (-0.0664, 0.0664))])
+def test_newcombe_s_own_examples(table, published):
+    """Newcombe 1998, Stat. Med. 17:2635, table II, method 10."""
+    assert newcombe(*table) == tuple(pytest.approx(limit, abs=5e-5) for limit in published)
+
+
+@few
+@given(st.integers(0, 12), st.integers(0, 12), st.integers(2, 60))
+def test_where_there_is_enough_to_go_by_ours_is_about_tango_s_and_never_narrower_by_much(b, c, rest):
+    n = b + c + rest
+    differences = column(*[1.0] * b, *[-1.0] * c, *[0.0] * rest)
+    ours = [limit[0] for limit in shift_limits(*changes(differences, seeds(n)))]
+    score = [limit[0] for limit in tango(np.array([float(b)]), np.array([float(c)]), np.array([float(n)]))]
+    assert ours[0] <= (b - c) / n <= ours[1]
+    assert ours[1] - ours[0] >= 0.85 * (score[1] - score[0])
+
+
+def test_published_single_proportions():
+    """Newcombe 1998, Stat. Med. 17:857, table I: 81/263, 15/148, 0/20, 1/29 by Wilson's score and Clopper-Pearson."""
+    successes, n = np.array([81.0, 15, 0, 1]), np.array([263.0, 148, 20, 29])
+    low, high = wilson(successes, n)
+    np.testing.assert_allclose(low, [0.2553, 0.0624, 0, 0.0061], atol=5e-5)
+    np.testing.assert_allclose(high, [0.3662, 0.1605, 0.1611, 0.1718], atol=5e-5)
+    exact = [share_limits(moments(zeros_and_ones(int(x), int(m)), seeds(int(m)))) for x, m in zip(successes, n, strict=True)]
+    np.testing.assert_allclose([found[0][0] for found in exact], [0.2527, 0.0578, 0, 0.0009], atol=5e-5)
+    np.testing.assert_allclose([found[1][0] for found in exact], [0.3676, 0.1617, 0.1684, 0.1776], atol=5e-5)
+
+
+@few
+@given(st.lists(st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0, np.nan]), min_size=3, max_size=3), min_size=2, max_size=20))
+def test_moments_of_many_columns_are_those_of_each_alone(rows):
+    """The fast form against one column at a time, by hand."""
+    values = np.array(rows)
+    together = moments(values, seeds(len(values)))
+    for k in range(3):
+        own = values[np.isfinite(values[:, k]), k]
+        assert together.n[k] == own.size
+        if own.size:
+            assert together.mean[k] == pytest.approx(own.mean())
+        if own.size > 1:
+            whole = np.isin(own, (0.0, 1.0)).all()
+            by_hand = ((own - own.mean()) ** 2).sum() / (own.size**2 if whole else own.size * (own.size - 1))
+            assert together.variance[k] == pytest.approx(by_hand)
+            assert together.dof[k] == (np.inf if whole else pytest.approx(own.size - 1))

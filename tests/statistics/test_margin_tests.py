@@ -142,3 +142,61 @@ def test_swap_p_value_counts_the_observed_one():
     swapped = np.array([[0.0], [1.0], [2.0]])
     assert swap_p_value(np.array([2.0]), swapped)[0] == 0.5
     assert swap_p_value(np.array([3.0]), swapped)[0] == 0.25
+
+
+def test_fleiss_s_diagnoses():
+    """Fleiss, Levin and Paik 2003 (two diagnosticians, 100 patients): Stuart's chi-square is 14.00 on 2 degrees."""
+    found = stuart_maxwell([[35, 5, 0], [15, 20, 5], [10, 5, 5]])
+    assert (found.statistic, found.dof, found.p_value) == (pytest.approx(14.0), 2, pytest.approx(0.000912, abs=1e-6))
+
+
+def test_peterson_s_pathogens():
+    """Peterson et al. 2007 in Fagerland, Lydersen and Laake 2017, chapter 9: Stuart 26.250, Bhapkar 27.304, 3 degrees."""
+    table = [[596, 18, 6, 5], [0, 2, 0, 0], [0, 0, 42, 0], [11, 0, 0, 0]]
+    ours = stuart_maxwell(table), bhapkar(table)
+    assert [found.statistic for found in ours] == [pytest.approx(26.250, abs=5e-4), pytest.approx(27.304, abs=5e-4)]
+    assert [found.p_value for found in ours] == [pytest.approx(0.000008, abs=5e-7), pytest.approx(0.000005, abs=5e-7)]
+    assert {found.dof for found in ours} == {3}
+    theirs = SquareTable(np.array(table)).homogeneity(method="bhapkar")
+    assert theirs.statistic < 25  # it has added .5 to every cell, for there are zeros
+
+
+@pytest.mark.parametrize(
+    ("rises", "falls", "mid", "published"),
+    [(6, 16, True, 0.034690), (6, 16, False, 0.052479), (1, 7, True, 0.039063), (1, 7, False, 0.070313)],
+)
+def test_mcnemar_s_published_p_values(rises, falls, mid, published):
+    """Cavo et al. 2012 and Bentur et al. 2009, in Fagerland, Lydersen and Laake 2013 and 2017, chapter 8."""
+    assert float(mcnemar(rises, falls, mid=mid)) == pytest.approx(published, abs=1e-6)
+
+
+def test_prime_minister_s_approval():
+    """Agresti, Categorical Data Analysis, two surveys of 1,600: (86 - 150)² / (86 + 150) = 17.36."""
+    assert stuart_maxwell([[794, 150], [86, 570]]).statistic == pytest.approx(17.36, abs=0.005)
+
+
+tables = st.integers(2, 5).flatmap(lambda k: arrays(np.int64, (k, k), elements=st.integers(0, 9)))
+
+
+@few
+@given(tables.filter(lambda table: (table.sum(axis=0) != table.sum(axis=1)).any()))
+def test_quadratic_form_is_the_definition_on_what_moved(table):
+    """Stuart 1955 by hand: any category whose margins are linear in the others is left out, then d' V⁻¹ d."""
+    margins = (table.sum(axis=1) - table.sum(axis=0)).astype(float)
+    covariance = np.diag(table.sum(axis=1) + table.sum(axis=0)) - table - table.T
+    assert stuart_maxwell(table).statistic == pytest.approx(margins @ np.linalg.pinv(covariance, hermitian=True) @ margins)
+    assert stuart_maxwell(table).dof == np.linalg.matrix_rank(covariance, hermitian=True)
+
+
+@few
+@given(tables)
+def test_bhapkar_is_the_wald_test_of_the_margins(table):
+    """By hand: differences of one-hot rows, their mean against their covariance, as Bhapkar 1966 writes it."""
+    pairs = one_hot_pairs(table)
+    if len(pairs) < 2:
+        return
+    mean, spread = pairs.mean(axis=0), np.atleast_2d(np.cov(pairs, rowvar=False, bias=True))
+    q = stuart_maxwell(table).statistic
+    if q < len(pairs) - 1e-6:
+        wald = len(pairs) * mean @ np.linalg.pinv(spread, rcond=1e-9, hermitian=True) @ mean
+        assert bhapkar(table).statistic == pytest.approx(wald, rel=1e-6, abs=1e-9)

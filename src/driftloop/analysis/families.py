@@ -28,8 +28,8 @@ def adjust_tests(tests: pd.DataFrame) -> pd.DataFrame:
 
 
 def adjust_drift(drift: pd.DataFrame) -> pd.DataFrame:
-    """`p_adjusted` of the categories, by name: Benjamini-Hochberg over all of them; none of them is confirmatory."""
-    names = [*WHOSE, "category", "classifier", "round"]
+    """`p_adjusted` of the rows of a table, by name: Benjamini-Hochberg over all of them; none of them is confirmatory."""
+    names = [name for name in (*WHOSE, "category", "classifier", "round") if name in drift]
     return drift.assign(p_adjusted=_adjusted(drift, names, benjamini_hochberg))
 
 

@@ -11,6 +11,7 @@ from driftloop.analysis.study import WHOSE, Extent, Settings, View
 from driftloop.core import rng
 from driftloop.statistics.distances import DISTANCES, ORDERED_DISTANCES, Distance
 from driftloop.statistics.pairs import Pairs, distance_estimate, make_pairs, omnibus_tests
+from driftloop.statistics.panel import Floats
 
 CONFIRMATORY_ATTRIBUTES = frozenset({"gender", "age"})
 DISTANCE_COLUMNS = [
@@ -19,7 +20,7 @@ DISTANCE_COLUMNS = [
 ]  # fmt: skip
 TEST_COLUMNS = [
     *WHOSE, "classifier", "round", "baseline_round", "test", "statistic", "dof", "n_pairs", "n_discordant", "p_value",
-    "p_adjusted", "family",
+    "p_adjusted", "family", "enough_seeds",
 ]  # fmt: skip
 
 
@@ -28,13 +29,18 @@ def paired_rows(view: View, settings: Settings) -> tuple[pd.DataFrame, pd.DataFr
 
     Every attribute and classifier of a group has the same draws, so that their estimates stay joined.
     """
-    baseline, later = view.means[:, [view.study.baseline]], view.means[:, view.study.later]
-    seed = rng.derive(settings.root_seed, "analyse", view.group.name)
-    pairs = make_pairs(baseline, later, view.group, settings.resamples, seed)
+    pairs = pairs_of(view, settings)
     tests = _test_rows(view, pairs, settings)
     wanted = (*DISTANCES, *(ORDERED_DISTANCES if view.panel.attribute in settings.ordered else ()))
-    rows = [_distance_rows(view, pairs, distance, tests, settings.level) for distance in wanted]
+    rows = [distance_rows(view, pairs, distance, tests["p_value"].to_numpy(), settings.level) for distance in wanted]
     return tests, pd.concat(rows, ignore_index=True)
+
+
+def pairs_of(view: View, settings: Settings) -> Pairs:
+    """The later rounds beside the baseline, with the draws of the group."""
+    baseline, later = view.means[:, [view.study.baseline]], view.means[:, view.study.later]
+    seed = rng.derive(settings.root_seed, "analyse", view.group.name)
+    return make_pairs(baseline, later, view.group, settings.resamples, seed)
 
 
 def _test_rows(view: View, pairs: Pairs, settings: Settings) -> pd.DataFrame:
@@ -48,8 +54,9 @@ def _test_rows(view: View, pairs: Pairs, settings: Settings) -> pd.DataFrame:
         "p_value": [result.p_value for result in results],
     }
     rows = view.rows({"round": view.study.rounds[view.study.later]}, columns)
-    confirmatory = _is_confirmatory(view, settings.confirmatory) & (rows["round"] == view.study.rounds[-1])
-    return rows.assign(family=np.where(confirmatory, "confirmatory", "exploratory"))
+    enough = rows["n_pairs"] >= settings.min_seeds
+    confirmatory = _is_confirmatory(view, settings.confirmatory) & (rows["round"] == view.study.rounds[-1]) & enough
+    return rows.assign(family=np.where(confirmatory, "confirmatory", "exploratory"), enough_seeds=enough)
 
 
 def _is_confirmatory(view: View, declared: Extent | None) -> bool:
@@ -62,9 +69,9 @@ def _is_confirmatory(view: View, declared: Extent | None) -> bool:
     return all(number is None or number == found for number, found in zip(wanted, got, strict=True))
 
 
-def _distance_rows(view: View, pairs: Pairs, distance: Distance, tests: pd.DataFrame, level: float) -> pd.DataFrame:
+def distance_rows(view: View, pairs: Pairs, distance: Distance, omnibus_p: Floats, level: float) -> pd.DataFrame:
     """One distance at every later round, see `pairs.distance_estimate`."""
-    estimate = distance_estimate(distance, pairs, tests["p_value"].to_numpy(), level)
-    columns = asdict(estimate) | {"n_pairs": tests["n_pairs"].to_numpy()}
+    estimate = distance_estimate(distance, pairs, omnibus_p, level)
+    columns = asdict(estimate) | {"n_pairs": np.isfinite(pairs.difference[:, :, 0]).sum(axis=0)}
     rounds = view.study.rounds[view.study.later]
     return view.rows({"round": rounds}, columns).assign(distance=distance.__name__)

@@ -43,6 +43,7 @@ class Settings:
     level: float
     ordered: Collection[str]
     confirmatory: Extent | None
+    min_seeds: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 import itertools
 import math
-import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from driftloop.captioners.echoes import is_echo
 from driftloop.core.batches import padded
+from driftloop.core.prompts import rendered
 from driftloop.core.records import Caption
 from driftloop.core.weights import (
     check_at_least,
@@ -36,10 +37,11 @@ PLACEHOLDERS = ("image_token_id", "image_token_index", "video_token_id")
 class TransformersCaptioner:
     """A transformers image-to-text model as a Captioner.
 
-    `model` is a hub id, a folder, or `builtin:NAME`. The prompt goes through the chat template where the processor has
-    one, and before the caption otherwise; captions are the new tokens only. `sampling` is "greedy" or
-    {temperature, top_p}; a checkpoint's own sampling settings, beams and penalties are never used. Rows are padded to a
-    multiple of `pad_to`; `batch_size` is what the play stage slices by.
+    `model` is a hub id, a folder, or `builtin:NAME`. The prompt (`prompt` or `prompt_file`, its fields `words`, `concepts`
+    and `concept_kind`: see `core.prompts`) goes through the chat template where the processor has one, and before the
+    caption otherwise; captions are the new tokens only. `sampling` is "greedy" or {temperature, top_p}; a checkpoint's own
+    sampling settings, beams and penalties are never used. Rows are padded to a multiple of `pad_to`; `batch_size` is what
+    the play stage slices by.
     """
 
     def __init__(
@@ -48,6 +50,10 @@ class TransformersCaptioner:
         model: str,
         revision: str | None = None,
         prompt: str | None = None,
+        prompt_file: str | None = None,
+        words: int | None = None,
+        concepts: Sequence[str] | None = None,
+        concept_kind: str | None = None,
         max_new_tokens: int = 96,
         sampling: str | Mapping[str, float] = "greedy",
         dtype: str = "float32",
@@ -57,7 +63,8 @@ class TransformersCaptioner:
         remote_code: bool = False,
     ) -> None:
         check_at_least(1, max_new_tokens=max_new_tokens, pad_to=pad_to, batch_size=batch_size)
-        self.model, self.revision, self.prompt = model, revision, prompt
+        self.model, self.revision = model, revision
+        self.prompt = rendered(prompt, prompt_file, words=words, concepts=concepts, concept_kind=concept_kind)
         self.max_new_tokens, self.sampling = max_new_tokens, _sampling(sampling)
         self.dtype, self.device = check_dtype(dtype), device
         self.pad_to, self.batch_size, self.remote_code = pad_to, batch_size, remote_code
@@ -91,6 +98,7 @@ class TransformersCaptioner:
         """What was loaded, for the record. Loads the weights if they are not there."""
         return {
             "model": self.model,
+            "prompt": self.prompt,
             "fingerprint": fingerprint(self.model, self.revision),
             "network": type(self._network).__name__,
             "processor": type(self._processor).__name__,
@@ -226,14 +234,6 @@ def _nucleus(logits: torch.Tensor, top_p: float) -> torch.Tensor:
     return logits.masked_fill(outside, -math.inf)
 
 
-def is_echo(text: str, prompt: str | None) -> bool:
-    """Whether a caption consists of the prompt, once or again and again, and nothing else (case and marks aside)."""
-    said, asked = _words(text), _words(prompt or "")
-    if not asked or len(said) < len(asked):
-        return False
-    return said == (asked * math.ceil(len(said) / len(asked)))[: len(said)]
-
-
 def load_processor(place: str, **options: Any) -> Any:
     """The processor of a checkpoint, able to read images; its video part is left out where it cannot be loaded.
 
@@ -251,15 +251,17 @@ def load_processor(place: str, **options: Any) -> Any:
 
 
 def _without_video(place: str, reason: Exception, **options: Any) -> Any:
-    from transformers import AutoConfig
+    from transformers import AutoConfig, ProcessorMixin
     from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
     known = PROCESSOR_MAPPING.get(type(AutoConfig.from_pretrained(place, **options)), None)
     if known is None or "video_processor" not in known.get_attributes():
         raise reason
     parts = [name for name in known.get_attributes() if name != "video_processor"]
-    images_only: Any = type(known.__name__, (known,), {"get_attributes": classmethod(lambda _: parts)})
-    return images_only.from_pretrained(place, **options)
+    # A chat template of its own would ask the video part for frame rates (SmolVLM).
+    other = {"get_attributes": classmethod(lambda _: parts), "apply_chat_template": ProcessorMixin.apply_chat_template}
+    images_only: Any = type(known.__name__, (known,), other)
+    return images_only.from_pretrained(place, video_processor=None, **options)
 
 
 def _sampling(sampling: str | Mapping[str, float]) -> dict[str, float]:
@@ -306,7 +308,3 @@ def _left_open(inputs: Any, tokenizer: Any) -> Any:
             if name in inputs:
                 inputs[name] = inputs[name][:, :-1]
     return inputs
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"\w+", text.casefold())

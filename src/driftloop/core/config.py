@@ -8,6 +8,7 @@ import inspect
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from driftloop.core.errors import ConfigError, nearest
@@ -17,9 +18,11 @@ TARGET = "_target_"
 ALLOWED = ("driftloop",)
 
 # Settings that change how fast or where, never what: they are in no identity.
-MEANS = frozenset({"batch_size", "device", "workers"})
+MEANS = frozenset({"batch_size", "device", "endpoint", "workers"})
 # Where a data set lies; what it holds is in its fingerprint. (A model folder's weights are hashed in its stead.)
 PLACES = frozenset({"annotations", "file", "root"})
+# Files of a model's place in the loop: what they hold counts, not where they lie.
+FILES = frozenset({"captions_file"})
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,14 @@ def _identity(node: Any) -> Any:
         if isinstance(kept.get("model"), str):
             check_safe(kept["model"], remote_code=bool(kept.get("remote_code")))  # here, before a run folder is made
             kept["model"] = fingerprint(kept["model"], kept.get("revision"))
-        return kept
+        return kept | {name: _content(kept[name]) for name in FILES & kept.keys()}
     if isinstance(node, list | tuple):
         return [_identity(value) for value in node]
     return node
+
+
+def _content(file: Any) -> str:
+    try:
+        return hashlib.sha256(Path(str(file)).expanduser().read_bytes()).hexdigest()
+    except OSError as error:
+        raise ConfigError(f"cannot read {file}: {error.strerror or error}") from error

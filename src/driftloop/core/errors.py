@@ -30,6 +30,13 @@ class Interrupted(DriftloopError):  # noqa: N818 (it is no error: somebody asked
     """SIGTERM or Ctrl-C arrived; the batch was finished and written."""
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, of the machine or of a device; libraries that raise something of their own say so in words."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    said = str(error).lower()
+    return bool(names & {"MemoryError", "OutOfMemoryError"}) or "out of memory" in said or "can't allocate memory" in said
+
+
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """' Did you mean "x"?' for the closest allowed name, or nothing."""
     close = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.5)

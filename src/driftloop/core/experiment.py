@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from driftloop.core.config import PLACES, Option, check, digest
 from driftloop.core.errors import ConfigError, nearest
+from driftloop.core.inventory import Weight, weights_in
+from driftloop.core.limits import placed, take
+from driftloop.core.placement import KINDS, Kind
 from driftloop.core.prompts import told
-from driftloop.core.records import CheckedClassifier, Dataset
+from driftloop.core.records import CheckedClassifier, Dataset, Seed
 from driftloop.core.store import Store
 from driftloop.core.weights import family
 
-STAGES = ("play", "measure", "analyse", "report")
+STAGES = ("fetch", "play", "measure", "audit", "analyse", "report")
 LISTS = ("mitigation", "classifier", "concept_classifier", "metric")
 ONES = ("dataset", "generator", "captioner", "locator", "engine")
 PLAIN = (
     "rounds", "replicates", "stages", "root_seed", "arm", "on_failure", "analysis", "results_dir", "wave", "flush_seconds",
-    "filmstrips", "show_seeds", "plan", "status", "allow_targets",
+    "filmstrips", "show_seeds", "audit", "fetch", "placement", "plan", "status", "allow_targets",
 )  # fmt: skip
+NESTED = {
+    "on_failure": ("retries", "max_share", "again"),
+    "analysis": ("resamples", "level", "min_seeds", "confirmatory"),
+    "audit": ("n", "labels"),
+    "fetch": ("into",),
+}
+DATA = ("source", "seeds")
 EXTENT = ("limit", "limit_per_concept")
+DECLARED = ("rounds", "replicates", "seeds")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +56,7 @@ class Experiment:
     replicates: int
     limit: int | None = None
     limit_per_concept: int | None = None
-    stages: Sequence[str] = STAGES
+    stages: Sequence[str] = tuple(stage for stage in STAGES if stage not in ("fetch", "audit"))
     root_seed: int
     arm: str = ""
     retries: int = 1
@@ -52,7 +64,13 @@ class Experiment:
     again: bool = False
     resamples: int = 2000
     level: float = 0.95
+    min_seeds: int = 10
+    confirmatory: Mapping[str, int] = field(default_factory=dict)
+    audit_n: int = 200
+    audit_labels: Sequence[Path] = ()
     results_dir: Path = Path("results")
+    fetch_into: Path | None = None
+    placement: Kind = "auto"
     wave: int = 1024
     flush_seconds: float = 5.0
     filmstrips: int = 6
@@ -65,12 +83,24 @@ class Experiment:
         opened: Dataset = self.dataset.build()
         return opened
 
+    @cached_property
+    def seeds(self) -> list[Seed]:
+        """The seeds within the limits, in hash order; read once an invocation, and they do not travel either."""
+        seeds = self.source.load()
+        if not seeds:
+            raise ConfigError(f"data set {self.dataset.name} is empty")
+        twice = [seed_id for seed_id, count in Counter(seed.seed_id for seed in seeds).items() if count > 1]
+        if twice:
+            raise ConfigError(f"data set {self.dataset.name}: {len(twice)} seed ids are not unique, such as {twice[0]!r}")
+        return take(placed(seeds), self.limit, self.limit_per_concept)
+
     def close_source(self) -> None:
         """Lets go of the data set; what was taken in is in the run."""
-        self.__dict__.pop("source", None)
+        for name in DATA:
+            self.__dict__.pop(name, None)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "source"}
+        return {name: value for name, value in self.__dict__.items() if name not in DATA}
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -100,6 +130,19 @@ class Experiment:
 
     def store(self) -> Store:
         return Store(self.results_dir / self.run_id, flush_seconds=self.flush_seconds)
+
+    def weights(self) -> list[tuple[str, Weight]]:
+        """(who needs it, checkpoint) for everything that the options name, whatever the stages."""
+        groups = {"generator": [self.generator], "captioner": [self.captioner], "locator": [self.locator]}
+        groups |= {"mitigation": list(self.mitigations), "classifier": list(self.classifiers)}
+        groups |= {"concept_classifier": list(self.concept_classifiers), "metric": list(self.metrics)}
+        ones = {"generator", "captioner", "locator"}
+        return [
+            (group if group in ones else f"{group} {option.name}", weight)
+            for group, options in groups.items()
+            for option in options
+            for weight in weights_in(option.call)
+        ]
 
     def instruments(self) -> list[tuple[str, Option, dict[str, Any]]]:
         """(folder of its readings, classifier, identity) for all that read pictures; locator and category order count."""
@@ -145,12 +188,15 @@ def families(call: Any) -> set[str]:
 def experiment(config: Mapping[str, Any], choices: Mapping[str, str], text: str = "") -> Experiment:
     """Checks a composed config and makes the record. `choices` maps a group to the chosen option's name.
 
-    Raises ConfigError naming the key, what was got and what is allowed, before anything is built.
+    Raises ConfigError naming the key, what was got and what is allowed, before anything is built (but for the data set,
+    where a prompt names what it shows).
     """
     _check_keys(config)
     allowed = ("driftloop", *_list("allow_targets", config["allow_targets"]))
+    stages = _stages(_list("stages", config["stages"]))
     for group in (*ONES, *LISTS, "truth"):
-        check(_call(config, group), allowed, group)
+        if group != "dataset" or stages != ["fetch"]:  # weights are fetched where the data set may not be
+            check(_call(config, group), allowed, group)
         _check_batch_sizes(_call(config, group), group)
     ones = {group: Option(choices[group], _call(config, group)) for group in ONES}
     return Experiment(
@@ -166,11 +212,14 @@ def experiment(config: Mapping[str, Any], choices: Mapping[str, str], text: str 
         metrics=_options(config, "metric"),
         truth=Option("truth", config["truth"]) if config.get("truth") else None,
         **_numbers(config),
-        stages=_stages(_list("stages", config["stages"])),
+        stages=stages,
         arm=str(config["arm"] or ""),
         again=bool(config["on_failure"]["again"]),
         show_seeds=bool(config["show_seeds"]),
         results_dir=_folder("results_dir", config["results_dir"]),
+        audit_labels=[_folder("audit.labels", path) for path in _list("audit.labels", config["audit"]["labels"])],
+        fetch_into=_into(config["fetch"]),
+        placement=_placement(config["placement"]),
         config=text,
     )
 
@@ -214,7 +263,7 @@ def _check_keys(config: Mapping[str, Any]) -> None:
     for key in config:
         if key not in known:
             raise ConfigError(f"there is no key {key!r}.{nearest(str(key), known)} Keys: {', '.join(known)}.")
-    for group, keys in (("on_failure", ("retries", "max_share", "again")), ("analysis", ("resamples", "level"))):
+    for group, keys in NESTED.items():
         if not isinstance(config[group], Mapping):
             raise ConfigError(f"{group} must be a mapping with {', '.join(keys)}; got {config[group]!r}")
         for key in config[group]:
@@ -232,6 +281,16 @@ def _folder(key: str, value: Any) -> Path:
     if not isinstance(value, str) or not value:
         raise ConfigError(f"{key} must be a folder; got {value!r}")
     return Path(value)
+
+
+def _into(fetch: Mapping[str, Any]) -> Path | None:
+    return None if fetch["into"] is None else _folder("fetch.into", fetch["into"])
+
+
+def _placement(word: Any) -> Kind:
+    if word not in KINDS:
+        raise ConfigError(f"placement must be one of {', '.join(KINDS)}; got {word!r}")
+    return cast(Kind, word)
 
 
 def _stages(stages: Sequence[str]) -> list[str]:
@@ -253,10 +312,21 @@ def _numbers(config: Mapping[str, Any]) -> dict[str, Any]:
         "max_share": _number("on_failure.max_share", failure["max_share"], float, 0, 1),
         "resamples": _number("analysis.resamples", analysis["resamples"], int, 100),
         "level": _number("analysis.level", analysis["level"], float, 0.5, 0.999),
+        "min_seeds": _number("analysis.min_seeds", analysis["min_seeds"], int, 2),
+        "confirmatory": _declared("analysis.confirmatory", analysis["confirmatory"]),
+        "audit_n": _number("audit.n", config["audit"]["n"], int, 2),
         "wave": _number("wave", config["wave"], int, 1),
         "flush_seconds": _number("flush_seconds", config["flush_seconds"], float, 0),
         "filmstrips": _number("filmstrips", config["filmstrips"], int, 0),
     }
+
+
+def _declared(key: str, extent: Any) -> dict[str, int]:
+    """The extent declared for confirmatory tests; what is null is not declared."""
+    if not isinstance(extent, Mapping) or set(extent) - set(DECLARED):
+        raise ConfigError(f"{key} must be a mapping with {', '.join(DECLARED)}; got {extent!r}")
+    found = {name: _optional(f"{key}.{name}", extent.get(name)) for name in DECLARED}
+    return {name: number for name, number in found.items() if number is not None}
 
 
 def _optional(key: str, value: Any) -> int | None:

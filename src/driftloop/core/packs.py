@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 KEY = re.compile(r"(?P<pack>[\w-]+/[\w-]+\.zip)/(?P<member>[0-9a-f]{64}\.png)")
+BLACK = 2  # the highest value of any channel of a picture that counts as black
 OPEN_PACKS = 16
 REMEMBERED_BYTES = 512 * 2**20
 
@@ -29,6 +30,11 @@ def pixel_hash(image: Image) -> str:
     """SHA-256 over mode, size and decoded pixels: the same picture in another file format hashes alike."""
     head = f"{image.mode}:{image.width}x{image.height}:".encode()
     return hashlib.sha256(head + image.tobytes()).hexdigest()
+
+
+def is_black(image: Image) -> bool:
+    """Whether an RGB picture shows nothing, as those that a safety checker painted over."""
+    return max(high for _, high in image.getextrema()) <= BLACK  # type: ignore[misc]
 
 
 def encode(image: Image) -> bytes:

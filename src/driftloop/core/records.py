@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 PlayStatus = Literal["ok", "black_image", "empty_caption", "failed", "parent_failed"]
 ReadingStatus = Literal["ok", "no_person", "no_face", "several", "low_confidence", "failed"]
+Kind = Literal["person", "face", "whole"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,8 @@ class Seed:
     `labels` maps an attribute to its human label ("gender" -> "female"); an attribute nobody labelled is absent.
     `source` says where the seed comes from (a file name inside the data set, never an absolute path). Once a run has taken
     the seed in, `image` is its key in images/ and `image_sha256` its pixel hash, or `error` says why there is no picture.
+    `place` is its position among all seeds of its data set in hash order, before any limit. `recorded` are rounds that were
+    played elsewhere: a run takes them in with the seed instead of playing them.
     """
 
     seed_id: str
@@ -39,6 +42,20 @@ class Seed:
     source: str = ""
     image: str = ""
     image_sha256: str | None = None
+    error: str = ""
+    place: int | None = None
+    recorded: Sequence[Recorded] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One chain-round that was played elsewhere. `picture` is None at round 0 (it is the seed's) or where it is missing,
+    which `error` then tells; `caption` is None where nobody wrote one down: a chain cannot be played on from there."""
+
+    replicate: int
+    round: int
+    picture: Callable[[], Image] | None = None
+    caption: str | None = None
     error: str = ""
 
 
@@ -90,34 +107,74 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A located person or face, in pixels: left, top, right, bottom."""
+    """A located person or face, in pixels: left, top, right, bottom; `score` is how sure its locator is, in [0, 1]."""
 
-    kind: Literal["person", "face", "whole"]
+    kind: Kind
     left: float
     top: float
     right: float
     bottom: float
+    score: float = 1.0
+
+    @property
+    def width(self) -> float:
+        return self.right - self.left
+
+    @property
+    def height(self) -> float:
+        return self.bottom - self.top
 
     @property
     def area(self) -> float:
-        return (self.right - self.left) * (self.bottom - self.top)
+        return self.width * self.height
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectRule:
+    """Which located box of a picture is read, and how it is cut out; the same in every round.
+
+    The subject is a box of `kind`: the `largest` by area, the one nearest to the `centre` of the picture, or the `only`
+    one; who cannot be told apart is `several`. A box below `threshold`, or with a side shorter than `min_size` pixels, is
+    not read. `margin` widens the crop by that share of the box on each side. `sought` are the kinds that are looked for:
+    what is not sought is not counted.
+    """
+
+    kind: Kind
+    sought: tuple[Kind, ...] = ()
+    choose: Literal["largest", "centre", "only"] = "largest"
+    threshold: float = 0.0
+    min_size: float = 0.0
+    margin: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.choose not in ("largest", "centre", "only"):
+            raise ValueError(f"choose must be largest, centre or only, got {self.choose!r}")
+        if not 0 <= self.threshold <= 1:
+            raise ValueError(f"threshold must be between 0 and 1, got {self.threshold}")
+        if self.min_size < 0 or self.margin < 0:
+            raise ValueError(f"min_size and margin must be at least 0, got {self.min_size} and {self.margin}")
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
     """What a mitigation may know of one item: its chain, its round, the round-0 caption, and random numbers of its own.
 
-    `draw(name)` is a random seed (63 bits) that belongs to this item and to that name alone.
+    `draw(name)` is a random seed (63 bits) that belongs to this item and to that name alone. `parent` opens the picture of
+    the round before; None where there is none.
     """
 
     chain: Chain
     round: int
     first_caption: str | None
     draw: Callable[[str], int]
+    parent: Callable[[], Image] | None = None
 
 
 class Dataset(Protocol):
-    """Where seeds come from. `fingerprint` is cheap: label files, names and sizes, before any limit."""
+    """Where seeds come from. `fingerprint` is cheap: label files, names and sizes, before any limit.
+
+    A data set may also have `notes() -> list[str]`: what its loader detected, mapped and left out, for whoever reads the run.
+    """
 
     concept_kind: str
 
@@ -126,9 +183,16 @@ class Dataset(Protocol):
 
 
 class Generator(Protocol):
-    """Text to image."""
+    """Text to image. An exception may stand in the place of a picture that could not be had; it costs the others nothing."""
 
     def generate(self, captions: Sequence[str], seeds: Sequence[int]) -> list[Picture]: ...
+
+
+@runtime_checkable
+class Redrawer(Protocol):
+    """A generator that is shown the picture of the round before in place of its caption (a control arm)."""
+
+    def redraw(self, images: Sequence[Image], seeds: Sequence[int]) -> list[Picture]: ...
 
 
 class Captioner(Protocol):
@@ -145,8 +209,24 @@ class Classifier(Protocol):
     def read(self, images: Sequence[Image]) -> list[list[Reading]]: ...
 
 
+@runtime_checkable
+class MatchingClassifier(Classifier, Protocol):
+    """A classifier that first brings every whole picture to common conditions; `seeds` are their seeds' sizes in pixels."""
+
+    def prepare(self, images: Sequence[Image], seeds: Sequence[tuple[int, int]]) -> list[Image]: ...
+
+
+@runtime_checkable
+class CheckedClassifier(Classifier, Protocol):
+    """A classifier that can say without loading weights that it will not do: `check` raises ModelError."""
+
+    def check(self) -> None: ...
+
+
 class Locator(Protocol):
-    """Finds persons or faces; an empty list where there are none."""
+    """Finds persons or faces; an empty list where there are none. `subject` says which of them is read."""
+
+    subject: SubjectRule
 
     def locate(self, images: Sequence[Image]) -> list[list[Box]]: ...
 

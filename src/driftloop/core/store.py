@@ -165,7 +165,11 @@ class Store:
 
     def listing(self, table: str) -> dict[str, int]:
         """The finished parts of a table and their sizes: what a later stage depends on."""
-        return {path.name: path.stat().st_size for path in sorted((self.folder / table).glob("part-*.parquet"))}
+        for _ in range(5):
+            with suppress(FileNotFoundError):  # merged by a process at work between the listing and the look
+                return {path.name: path.stat().st_size for path in sorted((self.folder / table).glob("part-*.parquet"))}
+            time.sleep(0.05)
+        raise StoreError(f"{self.folder / table} changes faster than it can be read")
 
     def writer(self, table: str, kind: str = "part") -> Writer:
         return Writer(self, table, kind)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib
+import importlib.util
 import json
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from driftloop.core.errors import DriftloopError
+from driftloop.core.errors import DriftloopError, out_of_memory
 
 if TYPE_CHECKING:
     import torch
@@ -32,13 +34,17 @@ class ModelError(DriftloopError):
     """A model is not there, is not what was described, or is refused."""
 
 
+class MissingModelError(ModelError):
+    """A hub's model is not here, or not all of it: it has to be fetched first."""
+
+
 def locate(model: str, revision: str | None = None) -> tuple[str, str | None]:
     """Where to load `model` from, and at which revision: (folder, None), or (hub id, commit).
 
     `builtin:NAME` is a spelling of the folder that ships inside the package. A hub id is pinned to the commit that
     `fingerprint` gives, so that what is loaded is what was identified.
     """
-    folder = _folder(model)
+    folder = folder_of(model)
     return (str(folder), None) if folder else (model, fingerprint(model, revision))
 
 
@@ -47,10 +53,29 @@ def fingerprint(model: str, revision: str | None = None) -> str:
 
     A branch or tag is looked up in the local hub cache first (what is here is what will be loaded), then at the hub.
     """
-    folder = _folder(model)
+    folder = folder_of(model)
     if folder:
         return _folder_hash(folder)
     return revision if revision and COMMIT.fullmatch(revision) else _commit(model, revision or "main")
+
+
+def config_of(model: str, revision: str | None = None) -> dict[str, Any]:
+    """The config.json of a model, without its weights and without a library that reads it; {} where it has none."""
+    place, commit = locate(model, revision)
+    if commit is None:
+        return _json(Path(place) / "config.json") if (Path(place) / "config.json").is_file() else {}
+    from huggingface_hub import hf_hub_download
+
+    with _fetching(model, commit):
+        return _json(Path(hf_hub_download(place, "config.json", revision=commit)))
+
+
+def family(model: str, revision: str | None = None) -> str:
+    """The architecture that a model's config names; the model's own name where no config can be had (a served model)."""
+    try:
+        return str(config_of(model, revision).get("model_type") or model)
+    except ModelError:
+        return model
 
 
 def check_safe(folder: str | Path, *, remote_code: bool = False) -> None:
@@ -79,7 +104,29 @@ def loading(model: str) -> Iterator[None]:
     except DriftloopError:
         raise
     except Exception as error:
-        raise ModelError(f'the model "{model}" could not be loaded: {type(error).__name__}: {error}') from error
+        if out_of_memory(error):
+            raise ModelError(too_little_memory(model)) from None
+        told = f'the model "{model}" could not be loaded: {type(error).__name__}: {error}'
+        raise (MissingModelError if isinstance(error, OSError) and folder_of(model) is None else ModelError)(told) from error
+
+
+def too_little_memory(model: str) -> str:
+    """What to say of a model that does not fit on its device."""
+    return (
+        f'there is not enough memory to load the model "{model}"{_free_memory()}. Say placement=swap to have one model there '
+        "at a time, choose a dtype of 16 bit, another device, or a smaller model; plan=true says what each needs."
+    )
+
+
+def _free_memory() -> str:
+    """' (cuda:0 has 3.1 GiB of 11.8 GiB free)', if there is a GPU and it still answers."""
+    import torch
+
+    with contextlib.suppress(Exception):
+        if torch.cuda.is_available():
+            free, whole = torch.cuda.mem_get_info()
+            return f" (cuda:{torch.cuda.current_device()} has {free / 2**30:.1f} GiB of {whole / 2**30:.1f} GiB free)"
+    return ""
 
 
 def _hush(*libraries: str) -> None:
@@ -92,10 +139,16 @@ def _hush(*libraries: str) -> None:
 
 
 def device_of(name: str) -> torch.device:
-    """The torch device of a name; `auto` is the GPU where there is one."""
+    """The torch device of a name; `auto` is the GPU where there is one. ModelError where there is no such device."""
     import torch
 
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+    try:
+        device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+    except RuntimeError as error:
+        raise ModelError(f'device must be auto, cpu, cuda, cuda:1 or the like, got "{name}"') from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ModelError(f'there is no device "{name}": this process sees {torch.cuda.device_count()} GPUs')
+    return device
 
 
 def check_dtype(name: str) -> str:
@@ -112,6 +165,14 @@ def check_at_least(minimum: float, **values: float | None) -> None:
             raise ValueError(f"{name} must be at least {minimum}, got {value}")
 
 
+def check_installed(package: str, extra: str) -> None:
+    """Raises ModelError for a package that only an extra of ours brings."""
+    if package not in sys.modules and importlib.util.find_spec(package) is None:
+        raise ModelError(
+            f'this needs the package "{package}", which the extra "{extra}" brings: pip install "driftloop[{extra}]"'
+        )
+
+
 def library_versions(*names: str) -> dict[str, str]:
     """The installed versions of libraries, without importing them."""
     from importlib.metadata import version
@@ -122,7 +183,8 @@ def library_versions(*names: str) -> dict[str, str]:
 # Folders -------------------------------------------------------------------------------------------------------------
 
 
-def _folder(model: str) -> Path | None:
+def folder_of(model: str) -> Path | None:
+    """Where a model lies that is a folder or a built-in; None for a hub id. ModelError for a folder that does not exist."""
     if model.startswith(BUILTIN):
         return _builtin(model.removeprefix(BUILTIN))
     path = Path(model).expanduser()
@@ -204,17 +266,42 @@ def _file_hash(path: Path) -> str:
 
 @cache
 def _commit(model: str, revision: str) -> str:
-    return _cached_commit(model, revision) or _hub_commit(model, revision)
+    return cached_commit(model, revision) or _hub_commit(model, revision)
 
 
-def _cached_commit(model: str, revision: str) -> str | None:
+def cached_commit(model: str, revision: str) -> str | None:
+    """The commit that a branch or tag had when it was fetched; None where it was not."""
+    with contextlib.suppress(OSError):
+        commit = (cached(model) / "refs" / revision).read_text().strip()
+        return commit if snapshot(model, commit).is_dir() else None
+    return None
+
+
+def cached(model: str) -> Path:
+    """The folder of a hub id in the local hub cache, whether it is there or not."""
     from huggingface_hub import constants
 
-    folder = Path(constants.HF_HUB_CACHE) / f"models--{model.replace('/', '--')}"
-    with contextlib.suppress(OSError):
-        commit = (folder / "refs" / revision).read_text().strip()
-        return commit if (folder / "snapshots" / commit).is_dir() else None
-    return None
+    return Path(constants.HF_HUB_CACHE) / f"models--{model.replace('/', '--')}"
+
+
+def snapshot(model: str, commit: str) -> Path:
+    """The folder of a hub id at a commit in the local hub cache."""
+    return cached(model) / "snapshots" / commit
+
+
+def use_hub_cache(folder: Path) -> None:
+    """Takes another folder for the hub cache, in this process and those that it starts."""
+    from huggingface_hub import constants
+
+    os.environ["HF_HUB_CACHE"] = constants.HF_HUB_CACHE = str(folder.expanduser().absolute())
+
+
+def check_fetched(model: str, revision: str | None, whole: bool) -> None:
+    """Raises MissingModelError where a hub's model is not here as a `whole` and no network may be used."""
+    from huggingface_hub import constants
+
+    if not whole and constants.HF_HUB_OFFLINE:
+        raise MissingModelError(_missing(model, revision or "main", "HF_HUB_OFFLINE is set"))
 
 
 def _hub_commit(model: str, revision: str) -> str:
@@ -226,10 +313,23 @@ def _hub_commit(model: str, revision: str) -> str:
             return str(HfApi().model_info(model, revision=revision, timeout=10).sha)
         except Exception as error:  # noqa: BLE001 (no network, no such model, no access: all end in the same sentence)
             reason = f"the hub did not answer for it ({type(error).__name__})"
-    raise ModelError(
-        f'the model "{model}" (revision {revision}) is neither a folder nor in the local hub cache, and {reason}. '
-        f"Fetch it with `hf download {model} --revision {revision}` where there is a network, or give a folder."
+    raise MissingModelError(_missing(model, revision, reason))
+
+
+def _missing(model: str, revision: str, reason: str) -> str:
+    return (
+        f'the model "{model}" (revision {revision}) is neither a folder nor, as a whole, in the local hub cache '
+        f"({cached(model).parent}), and {reason}. Fetch it where there is a network: the same command with "
+        "'stages=[fetch]', or give a folder."
     )
+
+
+@contextlib.contextmanager
+def _fetching(model: str, commit: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise MissingModelError(f'the config of "{model}" at {commit} could not be fetched: {error}') from error
 
 
 # Refusals ------------------------------------------------------------------------------------------------------------

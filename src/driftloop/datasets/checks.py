@@ -22,11 +22,14 @@ def one_of(option: str, value: str, allowed: Sequence[str]) -> str:
     return value
 
 
-def matched(labelled: Collection[str], pictured: Collection[str], missing: str) -> list[str]:
-    """What has both a label and an image, sorted. The rest is an error, or a warning when `missing` is "skip"."""
+def matched(labelled: Collection[str], pictured: Collection[str], missing: str, partner: str = "an image") -> list[str]:
+    """What has both a label and an image, sorted. The rest is an error, or a warning when `missing` is "skip".
+
+    With another `partner` than an image only a label without it is a fault: there may be more of them than labels.
+    """
     bare, orphans = set(labelled) - set(pictured), set(pictured) - set(labelled)
-    faults = [f"labels without an image ({some(bare)})"] if bare else []
-    faults += [f"images without a label ({some(orphans)})"] if orphans else []
+    faults = [f"labels without {partner} ({some(bare)})"] if bare else []
+    faults += [f"images without a label ({some(orphans)})"] if orphans and partner == "an image" else []
     if faults and missing == "error":
         raise DataError(f"{' and '.join(faults)}; missing=skip leaves them out")
     if faults:

@@ -1,4 +1,4 @@
-"""RAF-DB, basic set (Li, Deng and Du, CVPR 2017): faces with perceived emotion, gender, race and age group.
+"""RAF-DB, basic set (Li, Deng and Du, CVPR 2017): faces with perceived emotion, gender, ethnicity and age group.
 
 For non-commercial research only and not to be passed on; everyone brings a copy. Read as copies really are: `basic/` as
 published, doubled (`basic/basic/`), with its zips unpacked or not, or the repack `DATASET/{train,test}/{1..7}/`.
@@ -7,7 +7,8 @@ published, doubled (`basic/basic/`), with its zips unpacked or not, or the repac
 from __future__ import annotations
 
 import csv
-import logging
+import json
+import math
 import re
 import warnings
 from collections import Counter, defaultdict
@@ -19,20 +20,21 @@ from typing import NamedTuple, TypeVar
 
 from driftloop.core.records import Seed
 from driftloop.datasets.checks import fingerprint, matched, not_empty, one_of
-from driftloop.datasets.pictures import picture
+from driftloop.datasets.pictures import cropped, picture
 from driftloop.datasets.table import read_table, text
 from driftloop.datasets.tree import DataError, Member, Tree, some
-
-log = logging.getLogger(__name__)
 
 EMOTIONS = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
 """In the order of the label codes, which start at 1."""
 PEOPLE: Mapping[str, tuple[str, ...]] = {
     "gender": ("male", "female", "unsure"),
-    "race": ("caucasian", "african-american", "asian"),
+    "ethnicity": ("caucasian", "african-american", "asian"),
     "age": ("0-3", "4-19", "20-39", "40-69", "70+"),
 }
-"""Attribute -> categories by code, from 0; in the order of the last three fields of a manual annotation."""
+"""Attribute -> categories by code, from 0; in the order of the last three fields of a manual annotation.
+
+The set's own page says "race"; here it is the ethnicity, as in the published figures and in every other data set.
+"""
 
 WHOLE_SET = 15_339
 SPLIT_COUNTS: Mapping[str, tuple[int, ...]] = {
@@ -43,6 +45,7 @@ SPLIT_COUNTS: Mapping[str, tuple[int, ...]] = {
 
 IMAGE = re.compile(r"(train|test)_(\d{1,9})(_aligned)?\.(?:jpe?g|png)", re.IGNORECASE)
 MANUAL = re.compile(r"(train|test)_(\d{1,9})_manu_attri\.txt", re.IGNORECASE)
+BOX = re.compile(r"(train|test)_(\d{1,9})_boundingbox\.txt", re.IGNORECASE)
 LIST = re.compile(r"list_par?tition_label\.txt", re.IGNORECASE)
 TABLE = re.compile(r"(train|test)_labels\.csv", re.IGNORECASE)
 FOLDER = re.compile(r"(?:^|/)(?:train|test)/([1-7])/[^/]+$", re.IGNORECASE)
@@ -66,13 +69,15 @@ class Label(NamedTuple):
 
 
 class RafDb:
-    """`root` is a folder or a zip; `annotations` another one with the manual annotations, where `root` has none.
+    """`root` is a folder or a zip; `annotations` another one with the annotations, where `root` has none.
 
-    images: aligned (100×100 face crops) or original (whole photographs). split: all, train or test.
-    unsure=drop leaves out faces of unsure gender.
-    missing: whether a label without its image, or the reverse, is an error or skipped with a warning.
-    Without manual annotations the seeds carry no gender, race and age, and a warning says so. When the whole set is
-    given its composition is compared with the published one, and a warning says what differs.
+    images: aligned (100×100 face crops) or original (photographs). split: all, train or test.
+    crop: of original images, whole or face: the box of Annotation/boundingbox, widened on each side by `margin` times
+    its own width and height, and cut at the edges of the photograph.
+    unsure=drop leaves out faces of unsure gender; a note says how many.
+    missing: whether a label without its image or face box, or the reverse, is an error or skipped with a warning.
+    Without manual annotations the seeds carry no gender, ethnicity and age, and a warning says so. When the whole set is
+    given its composition is compared with the published one: a note says that it agrees, a warning what differs.
     """
 
     concept_kind = "emotion"
@@ -82,24 +87,38 @@ class RafDb:
         root: str | Path,
         *,
         images: str = "aligned",
+        crop: str = "whole",
+        margin: float = 0.25,
         split: str = "all",
         unsure: str = "keep",
         missing: str = "error",
         annotations: str | Path | None = None,
     ) -> None:
         self._images = one_of("images", images, ("aligned", "original"))
+        self._crop = one_of("crop", crop, ("whole", "face"))
+        if crop == "face" and images == "aligned":
+            raise ValueError("crop=face cuts faces out of images=original; aligned images are faces already")
+        if not 0 <= margin < math.inf:
+            raise ValueError(f"margin must be a share of the face box, at least 0; got {margin}")
+        self._margin = margin
         self._splits = ("train", "test") if one_of("split", split, ("all", "train", "test")) == "all" else (split,)
         self._unsure = one_of("unsure", unsure, ("keep", "drop"))
         self._missing = one_of("missing", missing, ("error", "skip"))
         self._tree = Tree(root)
         self._annotations = self._tree if annotations is None else Tree(annotations)
+        self._notes: list[str] = []
 
     def fingerprint(self) -> str:
         sizes = {seed.source: self._tree.size(seed.source) for seed in self._seeds}
-        return fingerprint(self._seeds, sizes, images=self._images)
+        faces = {} if self._crop == "whole" else {"faces": json.dumps(self._boxes, sort_keys=True)}
+        return fingerprint(self._seeds, sizes, images=self._images, **faces)
 
     def load(self) -> list[Seed]:
         return list(self._seeds)
+
+    def notes(self) -> list[str]:
+        """How many seeds there are, how many were left out and why, and whether the whole set is as published."""
+        return [f"RAF-DB: {len(self._seeds)} seeds of {self._images} images", *self._notes]
 
     @cached_property
     def _seeds(self) -> list[Seed]:
@@ -107,9 +126,11 @@ class RafDb:
         pictures = self._pictures(labels)
         ids = matched(labels, pictures, self._missing)
         people = self._people(ids)
-        seeds = [_seed(seed_id, labels[seed_id].emotion, people.get(seed_id, {}), pictures[seed_id]) for seed_id in ids]
-        if len(seeds) >= WHOLE_SET:
-            check_composition(seeds)
+        if self._crop == "face":
+            ids = matched(ids, self._boxes, self._missing, "a face box")
+        seeds = [self._seed(seed_id, labels[seed_id].emotion, people, pictures[seed_id]) for seed_id in ids]
+        if len(seeds) >= WHOLE_SET and check_composition(seeds):
+            self._notes.append(f"RAF-DB: the composition of its {len(seeds)} images is the published one")
         where = f"{self._tree.root} has none with split in {'/'.join(self._splits)} and unsure={self._unsure}"
         return not_empty(self._sure(seeds), where)
 
@@ -133,22 +154,45 @@ class RafDb:
         return found
 
     def _people(self, ids: list[str]) -> dict[str, dict[str, str]]:
-        """Gender, race and age of each seed_id that has a manual annotation; a warning says how many have none."""
+        """Gender, ethnicity and age of each seed_id that has a manual annotation; a warning says how many have none."""
         manual = _by_id(_basic(self._annotations), MANUAL, same=lambda member: member.read())
         without = [seed_id for seed_id in ids if seed_id not in manual]
         if without:
             warnings.warn(
-                f"RAF-DB: no gender, race and age for {len(without)} of {len(ids)} images, because their "
+                f"RAF-DB: no gender, ethnicity and age for {len(without)} of {len(ids)} images, because their "
                 f"Annotation/manual/*_manu_attri.txt are not in {self._annotations.root} ({some(without)})",
                 stacklevel=2,
             )
         return {seed_id: read_people(manual[seed_id]) for seed_id in ids if seed_id in manual}
 
+    @cached_property
+    def _boxes(self) -> dict[str, tuple[float, ...]]:
+        """The face box of each seed_id."""
+        boxes = self._of_splits(_by_id(_basic(self._annotations), BOX, same=lambda member: member.read()))
+        return {seed_id: read_box(member) for seed_id, member in boxes.items()}
+
+    def _seed(self, seed_id: str, emotion: str, people: Mapping[str, Mapping[str, str]], member: Member) -> Seed:
+        return Seed(
+            seed_id=seed_id,
+            dataset="raf_db",
+            concept_kind="emotion",
+            concept=emotion,
+            labels={**people.get(seed_id, {}), "emotion": emotion},
+            picture=partial(picture, member) if self._crop == "whole" else partial(cropped, member, self._face(seed_id)),
+            split=_split(seed_id),
+            source=member.name,
+        )
+
+    def _face(self, seed_id: str) -> tuple[float, float, float, float]:
+        left, top, right, bottom = self._boxes[seed_id]
+        across, down = self._margin * (right - left), self._margin * (bottom - top)
+        return left - across, top - down, right + across, bottom + down
+
     def _sure(self, seeds: list[Seed]) -> list[Seed]:
         if self._unsure == "keep":
             return seeds
         sure = [seed for seed in seeds if seed.labels.get("gender") != "unsure"]
-        log.info("unsure=drop left out %d of %d images of unsure gender", len(seeds) - len(sure), len(seeds))
+        self._notes.append(f"RAF-DB: unsure=drop left out {len(seeds) - len(sure)} of {len(seeds)} images of unsure gender")
         return sure
 
 
@@ -172,17 +216,29 @@ def read_labels(tree: Tree) -> dict[str, Label]:
     raise DataError(f"no RAF-DB in {tree.root}: looked for {LOOKED_FOR}. Found {some(tree.names())}")
 
 
+def read_box(member: Member) -> tuple[float, ...]:
+    """Left, top, right and bottom of a face in the original image, in pixels."""
+    fields = SEPARATORS.split(text(member.name, member.read()).strip())
+    try:
+        left, top, right, bottom = box = tuple(float(field) for field in fields)
+    except ValueError:
+        raise DataError(f"{member.name}: expected left, top, right and bottom, found {' '.join(fields)[:80]!r}") from None
+    if not (all(map(math.isfinite, box)) and left < right and top < bottom):
+        raise DataError(f"{member.name}: {box} is no box with left before right and top before bottom")
+    return box
+
+
 def read_people(member: Member) -> dict[str, str]:
-    """Gender, race and age of one manual annotation: the last three fields, whatever separates them."""
+    """Gender, ethnicity and age of one manual annotation: the last three fields, whatever separates them."""
     fields = SEPARATORS.split(text(member.name, member.read()).strip())
     if len(fields) < len(PEOPLE):
-        raise DataError(f"{member.name}: expected landmarks, then gender, race and age; found {' '.join(fields)!r}")
+        raise DataError(f"{member.name}: expected landmarks, then gender, ethnicity and age; found {' '.join(fields)!r}")
     coded = zip(PEOPLE.items(), fields[-len(PEOPLE) :], strict=True)
     return {attribute: _decoded(code, names, 0, f"{member.name}: {attribute}") for (attribute, names), code in coded}
 
 
-def check_composition(seeds: Sequence[Seed]) -> None:
-    """Warns when the counts of the whole set are not the published ones, for the attributes that the seeds carry."""
+def check_composition(seeds: Sequence[Seed]) -> bool:
+    """Whether the counts of the whole set are the published ones, for the attributes that the seeds carry; warns if not."""
     found = _composition(seeds)
     carried = {attribute for _, attribute, _ in found}
     published = {cell: count for cell, count in published_composition().items() if cell[1] in carried}
@@ -191,14 +247,14 @@ def check_composition(seeds: Sequence[Seed]) -> None:
         shown = some((f"{' '.join(cell)} {found[cell]} (published {published.get(cell, 0)})" for cell in wrong), 10)
         counts = f"{len(published)} published counts of images by emotion"
         warnings.warn(f"RAF-DB: {len(seeds)} images are here, but of the {counts} some differ, {shown}", stacklevel=2)
+    return not wrong
 
 
 def published_composition() -> dict[Cell, int]:
-    """Images of each emotion by split, gender, race and age group."""
+    """Images of each emotion by split, gender, ethnicity and age group."""
     content = (files("driftloop.datasets") / "raf_db_composition.csv").read_text("utf-8")
     rows = csv.DictReader(content.splitlines())
-    attributes = {"ethnicity": "race", "gender": "gender", "age": "age"}
-    cells = {(row["emotion"], attributes[row["attribute"]], row["category"]): int(row["count"]) for row in rows}
+    cells = {(row["emotion"], row["attribute"], row["category"]): int(row["count"]) for row in rows}
     for split, counts in SPLIT_COUNTS.items():
         cells |= {(emotion, "split", split): count for emotion, count in zip(EMOTIONS, counts, strict=True)}
     return cells
@@ -210,19 +266,6 @@ def _composition(seeds: Iterable[Seed]) -> Counter[Cell]:
         cells[seed.concept, "split", seed.split] += 1
         cells.update((seed.concept, *label) for label in seed.labels.items() if label[0] in PEOPLE)
     return cells
-
-
-def _seed(seed_id: str, emotion: str, people: Mapping[str, str], member: Member) -> Seed:
-    return Seed(
-        seed_id=seed_id,
-        dataset="raf_db",
-        concept_kind="emotion",
-        concept=emotion,
-        labels={**people, "emotion": emotion},
-        picture=partial(picture, member),
-        split=_split(seed_id),
-        source=member.name,
-    )
 
 
 def _basic(tree: Tree) -> list[Member]:

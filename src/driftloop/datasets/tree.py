@@ -65,6 +65,11 @@ class PlainFile:
         with _named(self.name):
             return self.file.read_bytes()
 
+    def head(self, count: int) -> bytes:
+        """At most the first `count` bytes."""
+        with _named(self.name), self.file.open("rb") as stream:
+            return stream.read(count)
+
     def span(self) -> Span:
         return Span(self.file, 0, self.size)
 
@@ -86,6 +91,14 @@ class Zipped:
         _check_readable(self)
         with _named(self.name):
             return b"".join(self.blocks())
+
+    def head(self, count: int) -> bytes:
+        """At most the first `count` bytes, unchecked: fewer when they are damaged."""
+        _check_unpackable(self)
+        with _named(self.name), self._outer().open() as stream:
+            self._seek_data(stream)
+            packed = stream.read(min(self.packed_size, count + 1024))
+        return b"".join(_inflated(iter([packed]), self.method, count - 1))[:count]
 
     def blocks(self) -> Iterator[bytes]:
         """The unpacked bytes, checked against the size and the checksum of the zip's directory."""

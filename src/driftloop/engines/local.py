@@ -1,20 +1,28 @@
-"""Plays an experiment on this machine, in this process or in several; shards share nothing but the run folder."""
+"""Plays an experiment on this machine, in this process or in several; shards share nothing but the run folder.
+
+Started by `accelerate launch` or `torchrun`, every process plays the shard of its rank. Nobody talks to anybody: the first
+of them, which goes on to the analysis, waits until the rows of all others are in the run folder.
+"""
 
 from __future__ import annotations
 
 import multiprocessing as mp
 import os
 import queue
-from collections import Counter
+import shutil
+import signal
+import subprocess
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from multiprocessing.queues import Queue
 from typing import TYPE_CHECKING, Any
 
-from driftloop.core.errors import ConfigError, DriftloopError, Interrupted
+from driftloop.core.errors import DriftloopError, Interrupted
 from driftloop.core.experiment import Experiment
 from driftloop.core.limits import take
+from driftloop.core.placement import Placement, check_there
 from driftloop.core.records import Chain
 from driftloop.core.rng import derive
 from driftloop.core.watch import Watch, listening
@@ -26,6 +34,8 @@ if TYPE_CHECKING:
     from driftloop.core.store import Store
 
 Message = tuple[str, Any]
+WAITING_SECONDS = 1.0
+STOPS = {signal.SIGINT, signal.SIGTERM}
 
 
 @dataclass(frozen=True)
@@ -40,17 +50,27 @@ class Shard:
 
 
 class Local:
-    """`processes` workers on this machine, or by `shard` ("0/2") one part of a run whose other parts play elsewhere."""
+    """`processes` workers on this machine, or by `shard` ("0/2") one part of a run whose other parts play elsewhere.
+
+    Of several processes on several GPUs each sees its own, as its `cuda:0`. `leads` is false for all but the first process of
+    a launch: what comes after the measuring is not theirs.
+    """
 
     def __init__(self, *, processes: int = 1, shard: str | None = None) -> None:
         if processes < 1 or (processes > 1 and shard is not None):
             raise ValueError(f"engine.processes must be at least 1, and 1 with engine.shard; got {processes}, {shard!r}")
+        rank = launched()
+        if rank is not None and (processes > 1 or shard is not None):
+            raise ValueError("engine.processes and engine.shard are for runs without a launcher; here each rank is a shard")
         self.shards = [_parsed(shard)] if shard is not None else [Shard(i, processes) for i in range(processes)]
+        self.launched, self.leads = rank is not None, rank is None or rank.index == 0
+        if rank is not None:
+            self.shards = [rank]
 
     def play(self, experiment: Experiment, store: Store, watch: Watch) -> None:
         """Takes the seeds in, then plays every shard."""
         with store.lock("seeds", wait=True):
-            intake(store, wanted_seeds(experiment), watch, again=experiment.again)
+            intake(store, experiment.seeds, watch, again=experiment.again)
         experiment.close_source()
         self._each(partial(play_shard, experiment), watch)
 
@@ -59,12 +79,46 @@ class Local:
         for folder, option, identity in experiment.instruments():
             store.write_json(f"{folder}/classifier.json", {"name": option.name, **identity})
         self._each(partial(measure_shard, experiment), watch)
+        while self.launched and self.leads and _others_at_work(experiment, store):
+            watch.stop_if_asked()  # a launcher ends all when one fails
+            time.sleep(WAITING_SECONDS)
 
     def _each(self, job: Callable[[Shard, Watch], None], watch: Watch) -> None:
         if len(self.shards) == 1:
+            if self.launched:
+                see_own_gpus(int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
             job(self.shards[0], watch)
         else:
             _in_processes(job, self.shards, watch)
+
+
+def launched() -> Shard | None:
+    """The part of this process where a launcher (accelerate launch, torchrun) started several; None where none did."""
+    rank, count = (os.environ.get(name, "") for name in ("RANK", "WORLD_SIZE"))
+    return Shard(int(rank), int(count)) if rank.isdigit() and count.isdigit() and int(count) > 1 else None
+
+
+@cache
+def see_own_gpus(index: int, count: int) -> None:
+    """Of the machine's GPUs, leaves process `index` of `count` every `count`-th; where there are fewer, they are shared.
+
+    Only before torch looks at them, and once: torch reads the variable once.
+    """
+    there = visible_gpus()
+    if count > 1 and there:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(there[index::count] or [there[index % len(there)]])
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that this process may use, as CUDA names them, without torch."""
+    said = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if said is not None:
+        return [name.strip() for name in said.split(",") if name.strip()]
+    smi = shutil.which("nvidia-smi")
+    if smi is None:
+        return []
+    done = subprocess.run([smi, "--query-gpu=index", "--format=csv,noheader"], capture_output=True, text=True, check=False)  # noqa: S603
+    return done.stdout.split() if done.returncode == 0 else []
 
 
 def _parsed(shard: str) -> Shard:
@@ -72,17 +126,6 @@ def _parsed(shard: str) -> Shard:
     if not (index.isdigit() and count.isdigit() and int(index) < int(count)):
         raise ValueError(f'engine.shard must look like "0/2" (part 0 of 2), got {shard!r}')
     return Shard(int(index), int(count))
-
-
-def wanted_seeds(experiment: Experiment) -> list[Any]:
-    """The seeds within the limits, in hash order."""
-    seeds = experiment.source.load()
-    if not seeds:
-        raise ConfigError(f"data set {experiment.dataset.name} is empty")
-    twice = [seed_id for seed_id, count in Counter(seed.seed_id for seed in seeds).items() if count > 1]
-    if twice:
-        raise ConfigError(f"data set {experiment.dataset.name}: {len(twice)} seed ids are not unique, such as {twice[0]!r}")
-    return list(take(seeds, experiment.limit, experiment.limit_per_concept))
 
 
 def chains_of(experiment: Experiment, store: Store, shard: Shard) -> list[Chain]:
@@ -97,15 +140,17 @@ def play_shard(experiment: Experiment, shard: Shard, watch: Watch) -> None:
     store = experiment.store()
     with store.lock("play", shared=shard.count > 1), store.lock(f"play-{shard.index}-{shard.count}"):
         chains = chains_of(experiment, store, shard)
+        both = players(experiment)
         Play(
             store=store,
-            players=players(experiment),
+            players=both,
             root_seed=experiment.root_seed,
             retries=experiment.retries,
             max_failures=experiment.max_share * len(chains),
             again=experiment.again,
             watch=watch,
         ).run(chains, experiment.rounds, experiment.wave)
+        both.placement.clear()
 
 
 def measure_shard(experiment: Experiment, shard: Shard, watch: Watch) -> None:
@@ -114,8 +159,9 @@ def measure_shard(experiment: Experiment, shard: Shard, watch: Watch) -> None:
     chains = {chain.key for chain in chains_of(experiment, store, shard)}
     with store.lock("measure", shared=shard.count > 1), store.lock(f"measure-{shard.index}-{shard.count}"):
         rows = pictures(store, chains, experiment.rounds)
-        for folder, option, _ in experiment.instruments():
-            todo = unread(store, folder, rows, again=experiment.again)
+        work = [(f, option, unread(store, f, rows, again=experiment.again)) for f, option, _ in experiment.instruments()]
+        check_there([option.call for _, option, todo in work if todo])
+        for folder, option, todo in work:
             watch.start(f"measure {option.name}", len(rows), len(rows) - sum(map(len, todo.values())))
             measure(
                 store=store,
@@ -129,13 +175,26 @@ def measure_shard(experiment: Experiment, shard: Shard, watch: Watch) -> None:
             )
 
 
+def _others_at_work(experiment: Experiment, store: Store) -> bool:
+    """Whether rows or readings of the whole extent are missing still."""
+    chains = {chain.key for chain in chains_of(experiment, store, Shard())}
+    if "play" in experiment.stages:
+        last = store.last_rounds()
+        if any(last.get(chain, -1) < experiment.rounds for chain in chains):
+            return True
+    rows = pictures(store, chains, experiment.rounds)
+    return any(unread(store, folder, rows) for folder, _, _ in experiment.instruments())
+
+
 def players(experiment: Experiment) -> Players:
+    options = (experiment.generator, experiment.captioner, *experiment.mitigations)
     return Players(
         generator=experiment.generator.build(),
         captioner=experiment.captioner.build(),
         mitigations=[option.build() for option in experiment.mitigations],
         generate_batch=experiment.generator.batch_size,
         describe_batch=experiment.captioner.batch_size,
+        placement=Placement(kind=experiment.placement, options=[option.call for option in options]),
     )
 
 
@@ -165,8 +224,10 @@ def _in_processes(job: Callable[[Shard, Watch], None], shards: Sequence[Shard], 
     messages, asked = context.Queue(), context.Event()
     threads = max(1, (os.cpu_count() or 1) // len(shards))
     workers = [context.Process(target=_work, args=(job, shard, messages, asked, threads)) for shard in shards]
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)  # a worker starts deaf, and hears once it can finish its batch
     for worker in workers:
         worker.start()
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
     errors: list[DriftloopError] = []
     while any(worker.is_alive() for worker in workers) or not messages.empty():
         if watch.stopping or errors:
@@ -197,8 +258,10 @@ def _heard(messages: Queue[Message], watch: Watch) -> list[DriftloopError]:
 
 def _work(job: Callable[[Shard, Watch], None], shard: Shard, messages: Queue[Message], asked: Any, threads: int) -> None:
     os.environ["OMP_NUM_THREADS"] = str(threads)  # read when torch is first imported, which is later than here
+    see_own_gpus(shard.index, shard.count)
     watch = _Reporting(messages, asked)
     with listening(watch):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
         try:
             job(shard, watch)
         except DriftloopError as error:

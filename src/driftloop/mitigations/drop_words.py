@@ -36,7 +36,9 @@ class DropWords:
 
     def describe(self, images: Sequence[Image], contexts: Sequence[Context], inner: Describe) -> list[Caption]:
         captions = inner(images, contexts)
-        return [self._dropped(caption, context) for caption, context in zip(captions, contexts, strict=True)]
+        pairs = zip(captions, contexts, strict=True)
+        # An item that failed stands as its exception in the caption's place.
+        return [self._dropped(said, context) if isinstance(said, Caption) else said for said, context in pairs]
 
     def generate(self, captions: Sequence[str], contexts: Sequence[Context], inner: Generate) -> list[Picture]:
         return inner(captions, contexts)

@@ -20,7 +20,7 @@ import numpy as np
 from driftloop.core.errors import DriftloopError
 from driftloop.core.weights import locate
 from driftloop.phantom.planted import Group, planted_confusion, planted_rates
-from driftloop.phantom.world import CATEGORIES, Prior, uniform
+from driftloop.phantom.world import CATEGORIES, Prior, Row, uniform
 
 log = logging.getLogger("driftloop")
 
@@ -165,24 +165,44 @@ class CardForm:
 
     def shares(self, seeds: Sequence[Mapping[str, Any]], rounds: int) -> list[dict[str, Any]]:
         """Rows as of `ClosedForm.shares`, or none."""
+        form = self.form()
         try:
-            return self._form().shares(seeds, rounds)
-        except (ValueError, KeyError, OSError, DriftloopError) as reason:
-            log.info("no planted truth is drawn: %s: %s", type(reason).__name__, reason)
+            return form.shares(seeds, rounds) if form else []
+        except (ValueError, KeyError) as reason:  # seeds without the labels of this world
+            log.info("nothing is expected of these seeds: %s: %s", type(reason).__name__, reason)
             return []
 
-    def _form(self) -> ClosedForm:
-        folder, _ = locate(str(self.generator))
-        card = json.loads((Path(folder) / "card.json").read_text())
+    def form(
+        self, *, omission: Any = None, prior: Mapping[str, Any] | None = None, attributes: Sequence[str] = ("gender", "age")
+    ) -> ClosedForm | None:
+        """The closed form by the card, or with another omission or prior; None, with a line in the log, without figures."""
+        try:
+            matrices = self._card()[f"confusion at guidance {self.guidance:g}"]
+            confusion = {name: [_even(row) for row in matrix] for name, matrix in matrices.items()}
+            rates = self.omission if omission is None else omission
+            return ClosedForm(rates, prior=prior or self.silent(), confusion=confusion, attributes=attributes)
+        except (TypeError, ValueError, KeyError, OSError, DriftloopError) as reason:
+            log.info("no planted truth is drawn: %s: %s", type(reason).__name__, reason)
+            return None
+
+    def silent(self) -> dict[str, dict[str, Row]]:
+        """The prior of captions that leave one attribute out and name the rest, as measured at this guidance."""
         key = f"guidance {self.guidance:g}"
-        silent = {
-            name: {concept: _even(row) for concept, row in table[key].items()}
-            for name, table in card["silent captions"].items()
-        }
-        confusion = {name: [_even(row) for row in matrix] for name, matrix in card[f"confusion at {key}"].items()}
-        return ClosedForm(omission=self.omission, prior=silent, confusion=confusion)
+        tables = self._card()["silent captions"]
+        return {name: {concept: _even(row) for concept, row in table[key].items()} for name, table in tables.items()}
+
+    def _card(self) -> dict[str, Any]:
+        folder, _ = locate(str(self.generator))
+        card: dict[str, Any] = json.loads((Path(folder) / "card.json").read_text())
+        return card
 
 
-def _even(row: Sequence[float]) -> list[float]:
+def person_numbers(seeds: Sequence[Mapping[str, Any]]) -> np.ndarray | None:
+    """The number of each seed's person in STATES, [n_seeds]; None where a seed lacks a label of this world."""
+    found = [_NUMBER.get(tuple(str(seed.get(f"label_{name}")) for name in CATEGORIES)) for seed in seeds]
+    return None if None in found else np.array(found)
+
+
+def _even(row: Sequence[float]) -> Row:
     """Cards are rounded; a distribution is not."""
-    return [value / sum(row) for value in row]
+    return tuple(value / sum(row) for value in row)

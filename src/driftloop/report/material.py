@@ -13,6 +13,7 @@ import pandas as pd
 
 from driftloop.core.experiment import Experiment
 from driftloop.core.limits import within
+from driftloop.core.sharing import open_seeds
 from driftloop.core.store import Store
 
 PLAYED = ["seed_id", "replicate", "chain", "round", "status", "error", "attempts", "caption_tokens", "caption_truncated",
@@ -29,10 +30,6 @@ COLUMNS: Mapping[str, Sequence[str]] = {
 """The columns that a report uses of each table of analysis/; a table that was never written is empty and has them."""
 
 READ_TABLES = ("drift", "distances", "tests", "coverage")
-
-OPEN_SETS = frozenset({"phantom", "prompts"})
-OPEN_TARGETS = ("driftloop.datasets.phantom.", "driftloop.datasets.prompts.", "driftloop.phantom.")
-"""Seeds that anybody may see, by what their rows and the run's identity say; both must."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +117,8 @@ def collect(experiment: Experiment, store: Store) -> Material:
     seeds = store.seeds()
     rounds = store.rounds(PLAYED)
     if len(seeds):
-        named = within(seeds["seed_id"], seeds["concept"], experiment.limit, experiment.limit_per_concept)
+        limits = (experiment.limit, experiment.limit_per_concept)
+        named = within(seeds["seed_id"], seeds["concept"], *limits, seeds.get("place"))
         seeds = seeds.set_index("seed_id", drop=False).loc[named].reset_index(drop=True)
     inside = (rounds["round"] <= experiment.rounds) & (rounds["replicate"] < experiment.replicates)
     inside &= rounds["seed_id"].isin(seeds["seed_id"])
@@ -133,7 +131,7 @@ def collect(experiment: Experiment, store: Store) -> Material:
         **{name: _table(store, name) for name in COLUMNS},
         instruments=list(_instruments(experiment, store)),
         provenance=store.provenance(),
-        open_seeds=_open(manifest, seeds),
+        open_seeds=open_seeds(manifest, seeds),
     )
 
 
@@ -176,8 +174,3 @@ def _instruments(experiment: Experiment, store: Store) -> Iterator[Instrument]:
             yield Instrument(folder, option.name, told.get("categories", {}), identity)
 
 
-def _open(manifest: Mapping[str, Any], seeds: pd.DataFrame) -> bool:
-    """Both the seeds and the identity say that nothing here is licensed; in doubt it is."""
-    target = str(manifest["identity"].get("dataset", {}).get("_target_", ""))
-    named = set(seeds["dataset"]) if "dataset" in seeds else set()
-    return target.startswith(OPEN_TARGETS) and bool(named) and named <= OPEN_SETS

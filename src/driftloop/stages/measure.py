@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import pyarrow.compute as pc
 
 from driftloop.core.attempts import Outcome, attempt
 from driftloop.core.batches import ahead, batches
-from driftloop.core.records import Box, Classifier, Locator, Reading, ReadingStatus
+from driftloop.core.records import Box, Classifier, Locator, MatchingClassifier, Reading, ReadingStatus, SubjectRule
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -67,10 +68,12 @@ def measure(
     watch: Watch,
 ) -> None:
     """Writes one reading a picture and attribute into `folder`, for the pictures of `todo` (see `unread`)."""
+    sizes = seed_sizes(store) if isinstance(classifier, MatchingClassifier) else {}
     with store.writer(folder) as writer:
         for keys, images in ahead(store.images, batches(list(todo), batch_size)):
             watch.stop_if_asked()
-            sights = look(images, locator)
+            seeds = [sizes.get(todo[key][0]["seed_id"], (0, 0)) for key in keys]
+            sights = look(prepared(images, seeds, classifier), locator)
             readings = read(sights, classifier)
             for key, sight, found in zip(keys, sights, readings, strict=True):
                 writer.add(_row(row, name, reading, sight) for row in todo[key] for reading in found)
@@ -78,10 +81,42 @@ def measure(
         writer.merge()
 
 
+def seed_sizes(store: Store) -> dict[str, tuple[int, int]]:
+    """seed_id -> width and height of its picture in pixels; (0, 0) where the seed is a text."""
+    seeds = store.seeds()
+    return dict(zip(seeds["seed_id"], zip(seeds["width"], seeds["height"], strict=True), strict=True))
+
+
+def prepared(images: Sequence[Image], seeds: Sequence[tuple[int, int]], classifier: Classifier) -> list[Image]:
+    """The pictures as the classifier wants them before anybody is looked for in them; most take them as they are."""
+    return classifier.prepare(images, seeds) if isinstance(classifier, MatchingClassifier) else list(images)
+
+
 def look(images: Sequence[Image], locator: Locator) -> list[Sight]:
-    """The subject of each picture: the largest located box by area; two of the same area are `several`."""
+    """The subject of each picture by the locator's rule, or why there is none."""
     found = attempt(images, lambda some, _: locator.locate(some), lambda _: None, retries=0)
-    return [_sight(image, outcome) for image, outcome in zip(images, found, strict=True)]
+    return [_sight(image, outcome, locator.subject) for image, outcome in zip(images, found, strict=True)]
+
+
+def subject_of(boxes: Sequence[Box], rule: SubjectRule, size: tuple[int, int]) -> Box | ReadingStatus:
+    """The box that is read (see SubjectRule), of a picture of `size` (width, height)."""
+    mine = [box for box in boxes if box.kind == rule.kind]
+    sure = [box for box in mine if box.score >= rule.threshold and min(box.width, box.height) >= rule.min_size]
+    if not sure:
+        missing: ReadingStatus = "no_face" if rule.kind == "face" else "no_person"
+        return "low_confidence" if mine else missing
+    ranks = [_rank(box, rule, size) for box in sure]
+    first = [box for box, rank in zip(sure, ranks, strict=True) if rank == min(ranks)]
+    return first[0] if len(first) == 1 else "several"
+
+
+def cut(image: Image, box: Box, margin: float) -> Image:
+    """The box, widened on each side by `margin` of its own width or height, as far as there is picture; at least a pixel."""
+    wider, taller = margin * box.width, margin * box.height
+    left, top = (math.floor(max(0, edge + 0.5)) for edge in (box.left - wider, box.top - taller))
+    left, top = min(left, image.width - 1), min(top, image.height - 1)
+    right, bottom = math.floor(box.right + wider + 0.5), math.floor(box.bottom + taller + 0.5)
+    return image.crop((left, top, max(left + 1, min(right, image.width)), max(top + 1, min(bottom, image.height))))
 
 
 def read(sights: Sequence[Sight], classifier: Classifier) -> list[list[Reading]]:
@@ -91,20 +126,28 @@ def read(sights: Sequence[Sight], classifier: Classifier) -> list[list[Reading]]
     return [_readings(next(outcomes) if sight.crop else None, sight, classifier) for sight in sights]
 
 
-def _sight(image: Image, outcome: Outcome[list[Box]]) -> Sight:
+def _rank(box: Box, rule: SubjectRule, size: tuple[int, int]) -> float:
+    """The subject has the smallest."""
+    if rule.choose == "largest":
+        return -box.area
+    if rule.choose == "centre":
+        return math.dist((box.left + box.right, box.top + box.bottom), size)
+    return 0.0
+
+
+def _sight(image: Image, outcome: Outcome[list[Box]], rule: SubjectRule) -> Sight:
     if outcome.result is None:
         return Sight(None, "failed", None, None)
-    boxes = sorted(outcome.result, key=lambda box: -box.area)
-    if boxes and boxes[0].kind == "whole":
-        return Sight(image, "ok", None, None)
-    faces, persons = (sum(box.kind == kind for box in boxes) for kind in ("face", "person"))
-    if not boxes:
-        return Sight(None, "no_person", faces, persons)
-    if len(boxes) > 1 and boxes[0].area == boxes[1].area:
-        return Sight(None, "several", faces, persons)
-    best = boxes[0]
-    crop = image.crop((round(best.left), round(best.top), round(best.right), round(best.bottom)))
-    return Sight(crop, "ok", faces, persons)
+    faces, persons = (_count(outcome.result, kind, rule) for kind in ("face", "person"))
+    subject = subject_of(outcome.result, rule, image.size)
+    if isinstance(subject, str):
+        return Sight(None, subject, faces, persons)
+    return Sight(cut(image, subject, rule.margin), "ok", faces, persons)
+
+
+def _count(boxes: Sequence[Box], kind: str, rule: SubjectRule) -> int | None:
+    """How many of a kind were found; None where the locator does not look for it."""
+    return sum(box.kind == kind and box.score >= rule.threshold for box in boxes) if kind in rule.sought else None
 
 
 def _readings(outcome: Outcome[list[Reading]] | None, sight: Sight, classifier: Classifier) -> list[Reading]:

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from driftloop.core.attempts import Outcome, attempt
+from driftloop.core.attempts import Outcome, Room, attempt
 from driftloop.core.batches import batches
 from driftloop.core.errors import DriftloopError, TooManyFailuresError
-from driftloop.core.packs import pixel_hash
+from driftloop.core.packs import is_black, pixel_hash
+from driftloop.core.placement import Placement
 from driftloop.core.records import (
     Caption,
     Captioner,
@@ -27,6 +28,7 @@ from driftloop.core.records import (
     Generator,
     Mitigation,
     Picture,
+    Redrawer,
 )
 from driftloop.core.rng import derive
 from driftloop.core.watch import Watch
@@ -37,23 +39,27 @@ if TYPE_CHECKING:
     from driftloop.core.store import Store, Writer
 
 Row = dict[str, Any]
-BLACK = 2  # a picture none of whose channels exceeds this is what a safety checker paints
 
 
 @dataclass(frozen=True, kw_only=True)
 class Players:
     """The two models behind their mitigations (the first of the list stands outermost), and how many items at a time."""
 
-    generator: Generator
+    generator: Generator | Redrawer
     captioner: Captioner
     mitigations: Sequence[Mitigation] = ()
     generate_batch: int = 64
     describe_batch: int = 64
+    placement: Placement = field(default_factory=Placement)
 
     @cached_property
     def generate(self) -> Generate:
         def plain(captions: Sequence[str], items: Sequence[Context]) -> list[Picture]:
-            return self.generator.generate(captions, [item.draw("generate") for item in items])
+            self.placement.bring(self.generator)
+            seeds = [item.draw("generate") for item in items]
+            if isinstance(self.generator, Redrawer):
+                return self.generator.redraw([_parent(item) for item in items], seeds)
+            return self.generator.generate(captions, seeds)
 
         call: Generate = plain
         for mitigation in reversed(self.mitigations):
@@ -63,6 +69,7 @@ class Players:
     @cached_property
     def describe(self) -> Describe:
         def plain(images: Sequence[Image], items: Sequence[Context]) -> list[Caption]:
+            self.placement.bring(self.captioner)
             return self.captioner.describe(images, [item.draw("describe") for item in items])
 
         call: Describe = plain
@@ -78,12 +85,18 @@ class Stand:
     round: int = -1
     status: str = "ok"
     caption: str | None = None
+    image: str = ""
     image_sha256: str | None = None
     first_caption: str | None = None
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is a caption to generate from: a round that was played elsewhere may have none."""
+        return self.status == "ok" and self.caption is not None
+
     def step(self, row: Mapping[str, Any]) -> None:
         self.round, self.status, self.caption = row["round"], row["status"], row["caption"]
-        self.image_sha256 = row["image_sha256"]
+        self.image, self.image_sha256 = row["image"], row["image_sha256"]
         if self.round == 0:
             self.first_caption = self.caption
 
@@ -100,6 +113,11 @@ class Play:
     again: bool = False
     watch: Watch = field(default_factory=Watch)
     failures: int = field(default=0, init=False)
+    drawing: Room = field(init=False)
+    telling: Room = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.drawing, self.telling = Room(self.players.generate_batch), Room(self.players.describe_batch)
 
     def run(self, chains: Iterable[Chain], rounds: int, wave: int = 1024) -> None:
         """Plays every chain from where it stands up to round `rounds`."""
@@ -123,9 +141,9 @@ class Play:
         """The picture of round `number` for each chain: the seed's own, or one generated from the last caption."""
         if number == 0:
             return {chain.key: _seed_row(chain) for chain in due}
-        rows = {c.key: _row(c, number, status="parent_failed") for c in due if stands[c.key].status != "ok"}
+        rows = {c.key: _row(c, number, status="parent_failed") for c in due if not stands[c.key].goes_on}
         rows |= {row["chain"]: row for row in self.store.pending([c.key for c in due if c.key not in rows], number)}
-        for batch in batches([chain for chain in due if chain.key not in rows], self.players.generate_batch):
+        for batch in self.drawing.batches([chain for chain in due if chain.key not in rows]):
             self.watch.stop_if_asked()
             made = self.generate(batch, stands, number, journal)
             journal.add(made)
@@ -141,7 +159,7 @@ class Play:
         final.add(told)
         self.count_failures([row for row in told if row["round"] == 0])
         self.watch.advance(len(told))
-        for batch in batches(silent, self.players.describe_batch):
+        for batch in self.telling.batches(silent):
             self.watch.stop_if_asked()
             rows = self.describe(batch, stands, [drawn[chain.key] for chain in batch])
             final.add(rows)
@@ -156,11 +174,11 @@ class Play:
             return self.players.generate(captions, self.contexts(chains, stands, number, trial))
 
         started = time.perf_counter()
-        outcomes = attempt(batch, call, _picture_fault, self.retries)
+        outcomes = attempt(batch, call, _picture_fault, self.retries, self.drawing)
         each = (time.perf_counter() - started) / len(batch)
-        size = {"batch_size": len(batch), "device": str(getattr(self.players.generator, "device", "cpu"))}
+        device = str(getattr(self.players.generator, "device", "cpu"))
         return [
-            _row(chain, number, parent_sha256=stands[chain.key].image_sha256, seconds_generate=each, **size)
+            _row(chain, number, parent_sha256=stands[chain.key].image_sha256, seconds_generate=each, device=device)
             | _drawn(outcome, journal, number)
             | {"generator_seed": self.context(chain, stands, number, outcome.attempts - 1).draw("generate")}
             for chain, outcome in zip(batch, outcomes, strict=True)
@@ -176,7 +194,7 @@ class Play:
             return self.players.describe([images[chain.key] for chain in chains], self.contexts(chains, stands, number, trial))
 
         started = time.perf_counter()
-        outcomes = attempt(batch, call, _caption_fault, self.retries)
+        outcomes = attempt(batch, call, _caption_fault, self.retries, self.telling)
         each = (time.perf_counter() - started) / len(batch)
         return [
             row
@@ -191,7 +209,9 @@ class Play:
 
     def context(self, chain: Chain, stands: Stands, number: int, trial: int) -> Context:
         draw = partial(derive, self.root_seed, chain.seed.seed_id, chain.replicate, number, trial)
-        return Context(chain=chain, round=number, first_caption=stands[chain.key].first_caption, draw=draw)
+        stand = stands[chain.key]
+        parent = partial(self.store.image, stand.image) if stand.image else None
+        return Context(chain=chain, round=number, first_caption=stand.first_caption, draw=draw, parent=parent)
 
     def count_failures(self, rows: Sequence[Row]) -> None:
         """Stops the run, with everything finished kept, once more chains failed than the config allows."""
@@ -214,8 +234,11 @@ class Play:
         """Where each chain of a wave stands, from its rows; nothing is read for chains that have none."""
         stands = {chain.key: Stand() for chain in crew}
         begun = [key for key in stands if key in last]
-        for row in self.store.history(begun, again=self.again) if begun else []:
-            stands[row["chain"]].step(row)
+        if begun:
+            rows = self.store.rows("rounds", ["chain", "round", "image"], begun).to_pylist()
+            images = {(row["chain"], row["round"]): row["image"] for row in rows}
+            for row in self.store.history(begun, again=self.again):
+                stands[row["chain"]].step(row | {"image": images[row["chain"], row["round"]]})
         return stands
 
 
@@ -247,7 +270,7 @@ def _seed_row(chain: Chain) -> Row:
 
 
 def _drawn(outcome: Outcome[Picture], journal: Writer, number: int) -> Row:
-    found: Row = {"status": outcome.status, "error": outcome.error, "attempts": outcome.attempts}
+    found: Row = {"status": outcome.status, "error": outcome.error, "attempts": outcome.attempts, "batch_size": outcome.rows}
     if outcome.result is None:
         return found
     sha256 = pixel_hash(outcome.result.image)
@@ -273,6 +296,12 @@ def _told(outcome: Outcome[Caption], row: Row) -> Row:
     }
 
 
+def _parent(item: Context) -> Image:
+    if item.parent is None:
+        raise DriftloopError(f"{item.chain.key} began with a text: a generator that redraws pictures needs seeds with pictures")
+    return item.parent()
+
+
 def _needs_caption(row: Row) -> bool:
     return bool(row["status"] == "ok" and row["caption"] is None)
 
@@ -280,8 +309,7 @@ def _needs_caption(row: Row) -> bool:
 def _picture_fault(picture: Picture) -> str | None:
     if not isinstance(picture, Picture) or picture.image.mode != "RGB":
         raise DriftloopError(f"a generator must return driftloop.Picture of RGB images, got {picture!r}")
-    brightest = max(high for _, high in picture.image.getextrema())  # type: ignore[misc]
-    return "black_image" if brightest <= BLACK else None
+    return "black_image" if is_black(picture.image) else None
 
 
 def _caption_fault(caption: Caption) -> str | None:

@@ -52,6 +52,11 @@ def wasserstein_groups(p: Floats, q: Floats) -> Floats:
     return np.asarray(np.abs(np.cumsum(p - q, axis=-1)).sum(axis=-1))
 
 
+def wasserstein_years(p: Floats, q: Floats) -> Floats:
+    """Wasserstein-1 over categories one year apart: by how many years a seed has aged or grown younger, at the least."""
+    return wasserstein_groups(p, q)
+
+
 DISTANCES: tuple[Distance, ...] = (total_variation, jensen_shannon, jensen_shannon_root, hellinger)
 ORDERED_DISTANCES: tuple[Distance, ...] = (wasserstein_groups,)
 
@@ -111,6 +116,6 @@ def coupled(distance: Distance, moved: Floats, n_categories: int) -> Floats:
 
     Total variation is at most that; Jensen-Shannon in bits and squared Hellinger are at most the total variation.
     """
-    if distance is wasserstein_groups:
+    if distance in (wasserstein_groups, wasserstein_years):
         return moved * (n_categories - 1)
     return moved if distance is total_variation else np.sqrt(moved)

@@ -54,7 +54,7 @@ def _event_size(mean: Floats, share: Moments) -> Floats:
 
     The variance over units as a part of the largest it could be at this mean, with `WHOLE_EVENTS` whole events added to
     both: until many events have been seen the next may be a whole seed. Five of them, because with one the interval
-    for 100 seeds of ten replicates, few of them wholly of a rare category, covered .90 (scripts/bench/calibration.py).
+    for 100 seeds of ten replicates, few of them wholly of a rare category, covered .90.
     """
     with np.errstate(invalid="ignore"):
         size = share.variance / share.step + WHOLE_EVENTS * share.step

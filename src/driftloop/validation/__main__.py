@@ -1,197 +1,173 @@
-"""The command `scripts/validate_loop`: plays planted worlds many times and prints how often the statistics are right."""
+"""The command `scripts/validate_statistics`: how often intervals hold the truth and tests reject, in worlds of known truth.
+
+Every setting is written to the csv as soon as it is done, and a setting that stands there is not done again unless the
+code has changed; the txt holds the summary. A section is a module of `driftloop.validation` (see `outcome`).
+"""
 
 from __future__ import annotations
 
 import argparse
+import csv
+import importlib
 import os
 import platform
 import shlex
 import sys
-import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from driftloop.core.batches import batches
-from driftloop.core.rng import derive, generator
-from driftloop.phantom.world import CATEGORIES
-from driftloop.statistics.panel import Bools, Floats
-from driftloop.validation.checks import (
-    coverage,
-    fewest_replicates,
-    joint_p_values,
-    joint_power,
-    monte_carlo_error,
-    pooled_p_value,
-)
-from driftloop.validation.loops import Played, bare, images, seeds_of, text
-from driftloop.validation.setting import ATTRIBUTES, DROPPED, MISREAD, PLAIN, Setting, compositions
+from driftloop.core.config import digest
+from driftloop.validation.outcome import Case, Outcome
 
-SEEDS, REPLICATES, ROUNDS = 96, 6, 5
-JOINED = 6
-"""Repetitions of one replicate whose seeds make one joint test together."""
-OFF = 0.1
-ROOT = 20260122
+COLUMNS = (
+    "section", "setting", "quantity", "kind", "n_seeds", "repetitions", "rate", "error", "demand", "holds", "width",
+    "seconds", "asked", "code",
+)  # fmt: skip
+DEFAULT = ("readings", "concepts", "trends", "distances", "loop")
+QUICK = 40
+Cases = Callable[[int], Iterator[Case]]
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="validate_loop", description=__doc__)
-    parser.add_argument("--draws", type=int, default=2000, help="repetitions as bare draws (default 2000)")
-    parser.add_argument("--texts", type=int, default=400, help="repetitions through text (default 400)")
-    parser.add_argument("--images", type=int, default=40, help="repetitions of the whole run with images (default 40)")
-    parser.add_argument("--processes", type=int, default=2, help="worker processes for text and images (default 2)")
-    parser.add_argument("--out", type=Path, help="a file to keep the output in")
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0 where every demand is met, 1 where one is not."""
+    parser = argparse.ArgumentParser(prog="validate_statistics", description=__doc__)
+    parser.add_argument("--sections", nargs="+", default=list(DEFAULT), help=f"modules to run (default {' '.join(DEFAULT)})")
+    parser.add_argument("--repetitions", type=int, default=2000, help="of a setting at the level of readings (default 2000)")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK} repetitions, in a file of its own: does it run")
+    parser.add_argument("--fresh", action="store_true", help="does settings again that are there already")
+    parser.add_argument("--out", type=Path, required=True, help="folder of validate_statistics.csv and .txt")
     asked = parser.parse_args(arguments)
-    lines = heading(sys.argv[1:] if arguments is None else arguments)
-    with ProcessPoolExecutor(asked.processes) as pool:
-        for line in report(asked.draws, asked.texts, asked.images, pool.map):
-            sys.stdout.write(f"{line}\n")
-            sys.stdout.flush()
-            lines.append(line)
-    if asked.out is not None:
-        partial_file = asked.out.with_suffix(".partial")
-        partial_file.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        partial_file.replace(asked.out)
+    sections = {name: section(name) for name in asked.sections}
+    file = asked.out / ("validate_statistics_quick.csv" if asked.quick else "validate_statistics.csv")
+    table = Table(file, QUICK if asked.quick else asked.repetitions)
+    table.drop_stale(asked.sections, everything=asked.fresh)
+    for name, cases in sections.items():
+        fill(table, name, cases)
+    lines = [*heading(sys.argv[1:] if arguments is None else arguments), *summary(table.rows())]
+    _write(file.with_suffix(".txt"), lines)
+    sys.stdout.write("\n".join(lines) + "\n")
+    return int((table.rows()["holds"] == "False").any())
+
+
+def section(name: str) -> Cases:
+    """The `cases` of a module of this package. SystemExit names what there is."""
+    here = Path(__file__).parent
+    known = sorted(path.stem for path in here.glob("*.py") if "\ndef cases(" in path.read_text(encoding="utf-8"))
+    if name not in known:
+        raise SystemExit(f"there is no section {name!r}; sections: {', '.join(known)}")
+    cases: Cases = importlib.import_module(f"driftloop.validation.{name}").cases
+    return cases
+
+
+def code_version() -> str:
+    """What the numbers depend on: the sources of statistics and of this package."""
+    source = Path(__file__).parents[1]
+    files = [path for folder in ("statistics", "validation") for path in sorted((source / folder).glob("*.py"))]
+    return digest({str(path.relative_to(source)): path.read_text(encoding="utf-8") for path in files})[:8]
+
+
+@dataclass
+class Table:
+    """The csv: a row per outcome, added to as settings are done."""
+
+    path: Path
+    repetitions: int
+    code: str = field(default_factory=code_version)
+
+    def drop_stale(self, sections: Sequence[str], *, everything: bool) -> None:
+        """Rows of these sections that stem from other code or another number of repetitions, or all of them."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        rows = self.rows() if self.path.exists() else pd.DataFrame(columns=list(COLUMNS))
+        stale = (rows["code"] != self.code) | (rows["asked"] != str(self.repetitions)) | everything
+        _write(self.path, rows[~(rows["section"].isin(sections) & stale)].to_csv(index=False).splitlines())
+
+    def rows(self) -> pd.DataFrame:
+        return pd.read_csv(self.path, dtype=str, keep_default_na=False)
+
+    def done(self, name: str) -> set[str]:
+        rows = self.rows()
+        return set(rows.loc[rows["section"] == name, "setting"])
+
+    def add(self, name: str, setting: str, outcomes: Sequence[Outcome], seconds: float) -> None:
+        """All outcomes of a setting in one write, so that a killed run leaves no half of one."""
+        lines = [_line(name, setting, one, seconds, self.repetitions, self.code) for one in outcomes]
+        with self.path.open("a", encoding="utf-8", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows(lines)
+
+
+def _line(name: str, setting: str, one: Outcome, seconds: float, asked: int, version: str) -> list[Any]:
+    numbers = [one.rate, one.error, one.demand, one.width, seconds]
+    rate, error, demand, width, took = ("" if np.isnan(number) else f"{number:.5g}" for number in numbers)
+    holds = "" if one.holds is None else str(one.holds)
+    return [
+        name, setting, one.quantity, one.kind, one.n_seeds, one.repetitions, rate, error, demand, holds, width, took,
+        asked, version,
+    ]  # fmt: skip
+
+
+def fill(table: Table, name: str, cases: Cases) -> None:
+    """Checks what is not in the table yet; a line a setting goes to the standard error."""
+    done = table.done(name)
+    for case in cases(table.repetitions):
+        if case.name in done:
+            continue
+        start = time.process_time()
+        outcomes = list(case.check())
+        table.add(name, case.name, outcomes, time.process_time() - start)
+        missed = [f"{one.quantity} {one.rate:.3f}" for one in outcomes if one.holds is False]
+        sys.stderr.write(f"{name}: {case.name}{': MISSED ' + ', '.join(missed) if missed else ''}\n")
 
 
 def heading(arguments: Sequence[str]) -> list[str]:
     """Command, date, machine. The wrapper's own --out is no part of the command."""
     typed = [word for i, word in enumerate(arguments) if word != "--out" and (i == 0 or arguments[i - 1] != "--out")]
     return [
-        f"command: {shlex.join(['scripts/validate_loop', *typed])}",
+        f"command: {shlex.join(['scripts/validate_statistics', *typed])}",
         f"date: {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         f"machine: {os.cpu_count()} CPU cores, {platform.machine()}, python {platform.python_version()}, "
         f"numpy {np.__version__}",
     ]
 
 
-def report(draws: int, texts: int, runs: int, spread: Callable[..., Iterator[Any]]) -> Iterator[str]:
-    """The lines; `spread` is map, or a pool's."""
-    yield f"{SEEDS} seeds of the planted composition, drawn anew each time; {ROUNDS} rounds; omission {PLAIN.omission}"
-    yield "closed form = share or shift as read, over all seeds there could be; nominal coverage .950"
-    for setting in (PLAIN, MISREAD) if draws else ():
-        yield f"\n== {setting.name}: {draws} repetitions as bare draws"
-        yield from coverage_lines(setting, drawn(setting, SEEDS, 1, draws))
-        yield f"-- the same with {REPLICATES} replicates a seed"
-        many = drawn(setting, SEEDS, REPLICATES, draws)
-        yield from coverage_lines(setting, many)
-        yield from joint_lines(setting, many, f"{SEEDS} seeds × {REPLICATES} replicates")
-    for readers in ((PLAIN, MISREAD), (DROPPED,)) if texts else ():
-        found = list(spread(partial(through_text, readers), range(texts)))
-        for setting, played in zip(readers, zip(*found, strict=True), strict=True):
-            yield f"\n== {setting.name}: {texts} repetitions through text"
-            yield from single_lines(setting, played)
-    if runs:
-        yield f"\n== {MISREAD.name}: {runs} repetitions of play, measure and analyse with images and run folder"
-        yield from single_lines(MISREAD, list(spread(partial(whole_run, MISREAD), range(runs))))
+def summary(rows: pd.DataFrame) -> Iterator[str]:
+    """Per section there is: what was demanded and met, the least coverage and largest size, and every demand missed."""
+    numbers = rows.assign(**{name: pd.to_numeric(rows[name]) for name in ("rate", "width", "seconds", "demand", "n_seeds")})
+    for name, mine in numbers.groupby("section", sort=False):
+        settings = mine.drop_duplicates("setting")
+        asked = mine[mine["holds"] != ""]
+        of = f"{mine['asked'].iloc[0]} repetitions asked, code {mine['code'].iloc[0]}"
+        yield f"\n== {name}: {len(settings)} settings, {of}, {settings['seconds'].sum():.0f} s of one core"
+        yield f"demands met: {(asked['holds'] == 'True').sum()} of {len(asked)}"
+        for (kind, quantity), part in mine.groupby(["kind", "quantity"], sort=False):
+            yield from _quantity_lines(str(kind), str(quantity), part)
+        for row in asked[asked["holds"] == "False"].itertuples():
+            found = f"{row.rate:.3f} (demand {row.demand:.2f}, {row.repetitions} repetitions)"
+            yield f"  MISSED {row.setting}: {row.quantity} {found}"
 
 
-def single_lines(setting: Setting, played: Sequence[Played]) -> Iterator[str]:
-    """Of repetitions with one replicate a seed."""
-    yield from coverage_lines(setting, played)
-    yield from joint_lines(setting, list(joined(played, JOINED)), f"{JOINED * SEEDS} seeds × 1 replicate")
+def _quantity_lines(kind: str, quantity: str, rows: pd.DataFrame) -> Iterator[str]:
+    """One quantity, by number of seeds: the worst setting and the mean of all."""
+    for n_seeds, part in rows.groupby("n_seeds"):
+        ordered = part.sort_values("rate", ascending=kind == "covers")
+        said = {"covers": "least coverage", "rejects": "largest size", "finds": "power up to"}[kind]
+        where = f" ({ordered['setting'].iloc[0]})" if kind != "finds" else ""
+        width = f", mean width {part['width'].mean():.3f}" if kind == "covers" else ""
+        rates = f"{ordered['rate'].iloc[0]:.3f}{where}, mean {part['rate'].mean():.3f} of {len(part)}"
+        yield f"  {quantity}, {n_seeds} seeds: {said} {rates}{width}"
 
 
-def drawn(setting: Setting, seeds: int, replicates: int, repetitions: int) -> list[Played]:
-    return [
-        bare(setting, seeds, replicates, ROUNDS, generator(derive(ROOT, setting.name, "bare", replicates, i)))
-        for i in range(repetitions)
-    ]
-
-
-def through_text(readers: Sequence[Setting], repetition: int) -> list[Played]:
-    root_seed = derive(ROOT, readers[0].name, "text", repetition)
-    return text(readers, seeds_of(SEEDS, root_seed), 1, ROUNDS, root_seed)
-
-
-def whole_run(setting: Setting, repetition: int) -> Played:
-    """Also refuses a run whose table of shares is not that of its readings."""
-    with tempfile.TemporaryDirectory() as folder:
-        root_seed = derive(ROOT, setting.name, "images", repetition)
-        played, drift = images(setting, SEEDS, 1, ROUNDS, root_seed, Path(folder))
-    check_table(setting, played, drift)
-    return played
-
-
-def check_table(setting: Setting, played: Played, drift: pd.DataFrame) -> None:
-    """The widths of all share and shift intervals in analysis/drift.parquet are those found here from the readings."""
-    for attribute in ATTRIBUTES:
-        ours = coverage(setting, [played], attribute)
-        for place, concept in enumerate(compositions()):
-            rows = drift[(drift["attribute"] == attribute) & (drift["concept"] == concept)]
-            rows = rows.assign(order=rows["category"].map(CATEGORIES[attribute].index)).sort_values(["round", "order"])
-            for what, width in (("share", ours.share_width), ("shift", ours.shift_width)):
-                theirs = (rows[f"{what}_high"] - rows[f"{what}_low"]).to_numpy()
-                np.testing.assert_allclose(theirs, width[0, place].ravel(), atol=1e-9)
-
-
-def joined(played: Sequence[Played], size: int) -> Iterator[Played]:
-    """Repetitions taken together as one of more seeds; an incomplete last one is left out."""
-    for some in batches(played, size):
-        if len(some) == size:
-            parts = (np.concatenate([getattr(one, name) for one in some]) for name in ("readings", "starts"))
-            yield Played(*parts)
-
-
-# Lines
-
-
-def coverage_lines(setting: Setting, played: Sequence[Played]) -> Iterator[str]:
-    """Coverage per group and round: gender's first category, age's mean over categories and its worst category."""
-    error = monte_carlo_error(0.95, len(played))
-    yield f"coverage (Monte-Carlo error of .950 ± {error:.3f}, two standard errors) {rounds_header()}"
-    for attribute in ATTRIBUTES:
-        found = coverage(setting, played, attribute)
-        for what, held, width in (("share", found.share, found.share_width), ("shift", found.shift, found.shift_width)):
-            for place, group in enumerate(compositions()):
-                yield from group_lines(f"{attribute} {what} {group}", held[:, place], width[:, place], what == "shift")
-
-
-def rounds_header() -> str:
-    return "rounds " + " ".join(str(number) for number in range(ROUNDS + 1))
-
-
-def group_lines(name: str, held: Bools, width: Floats, shift: bool) -> Iterator[str]:
-    """Of one group: (repetitions, rounds + 1, categories). A shift at round 0 has no interval."""
-    rates = held.mean(axis=0)
-    start = int(shift)
-    wide = " ".join(f"{value:.2f}" for value in width[:, start:].mean(axis=(0, 2)))
-    if rates.shape[1] == 2:
-        yield f"  {name:32s} {_row(rates[:, 0], start)}   widths {wide}"
-    else:
-        yield f"  {name:32s} {_row(rates.mean(axis=1), start)}   widths {wide}; worst category {_row(rates.min(axis=1), start)}"
-
-
-def _row(rates: Floats, start: int) -> str:
-    return " ".join(["  -  "] * start + [f"{rate:.3f}" for rate in rates[start:]])
-
-
-def joint_lines(setting: Setting, played: Sequence[Played], extent: str) -> Iterator[str]:
-    """Size and power of the joint test, and what all repetitions together say of the closed form."""
-    n, replicates = played[0].readings.shape[:2]
-    yield f"joint test at .05, {extent}, {len(played)} repetitions (rejected = share of repetitions, ± two standard errors)"
-    for attribute in ATTRIBUTES:
-        for omission in (setting.omission, setting.omission - OFF, setting.omission + OFF):
-            yield f"  {attribute:6s} q = {omission:.1f}: {_rejections(setting, played, attribute, omission, n, replicates)}"
-        pooled = pooled_p_value(setting, played, attribute)
-        yield f"  {attribute:6s} all {n * len(played)} seeds together, planted q, all rounds × categories: p = {pooled:.3f}"
-
-
-def _rejections(setting: Setting, played: Sequence[Played], attribute: str, omission: float, n: int, replicates: int) -> str:
-    kept, shares = (joint_p_values(setting, played, attribute, omission, kept=kept) <= 0.05 for kept in (True, False))
-    said = f"rejected {kept.mean():.3f} ± {monte_carlo_error(kept.mean(), kept.size):.3f}"
-    if omission != setting.omission:
-        power = joint_power(setting, attribute, omission, n, replicates, ROUNDS)
-        fewest = fewest_replicates(setting, attribute, omission, SEEDS, ROUNDS)
-        said += f", noncentral F {power:.3f}, .9 needs {SEEDS} × {fewest} replicates"
-    return f"{said}; on bare shares {shares.mean():.3f}"
+def _write(path: Path, lines: Sequence[str]) -> None:
+    partial = path.with_suffix(path.suffix + ".partial")
+    partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    partial.replace(path)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

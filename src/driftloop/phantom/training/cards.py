@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,17 @@ from diffusers import DiffusionPipeline
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageClassification, AutoModelForImageTextToText, AutoProcessor
 
+from driftloop.core.batches import batches
 from driftloop.core.rng import derive
 from driftloop.phantom.grammar import parse, plain
 from driftloop.phantom.training.bank import COMBINATIONS, Bank
 from driftloop.phantom.training.export import weight_hashes
-from driftloop.phantom.training.generator import STEPS
+from driftloop.phantom.training.lessons import STEPS
 from driftloop.phantom.world import CATEGORIES, CONDITION, Prior
 
 GUIDANCES = (1.0, 1.5, 2.0)
+SILENT = {1.0: 840, 1.5: 140, 2.0: 140}
+"""Guidance -> pictures of silent captions per concept: most where a share has to be known to within .05."""
 Told = Mapping[str, str]
 
 
@@ -57,21 +61,28 @@ def confusion(read: np.ndarray, true: np.ndarray, attribute: str) -> list[list[f
     return [[round(float(v), 4) for v in row] for row in counts / counts.sum(1, keepdims=True).clip(1)]
 
 
-def pictures(pipeline: DiffusionPipeline, captions: Sequence[str], guidance: float, name: str = "card") -> list[Image.Image]:
-    """One picture a caption, in batches of 64, each from its own random generator."""
-    images: list[Image.Image] = []
-    for start in range(0, len(captions), 64):
-        part = list(captions[start : start + 64])
-        draws = [torch.Generator().manual_seed(derive(0, name, start + row)) for row in range(len(part))]
-        images += pipeline(part, guidance_scale=guidance, num_inference_steps=STEPS, generator=draws).images
-    return images
+@dataclass(frozen=True)
+class Artist:
+    """An exported generator; `extra` is what its pipeline takes besides captions, steps, guidance and random generators."""
+
+    pipeline: DiffusionPipeline
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def draw(self, captions: Sequence[str], guidance: float, name: str = "card") -> list[Image.Image]:
+        """One picture a caption, in batches of 64, each from its own random generator."""
+        images: list[Image.Image] = []
+        for rows in batches(range(len(captions)), 64):
+            draws = [torch.Generator().manual_seed(derive(0, name, row)) for row in rows]
+            settings = {"guidance_scale": guidance, "num_inference_steps": STEPS, "generator": draws, **self.extra}
+            images += self.pipeline([captions[row] for row in rows], **settings).images
+        return images
 
 
-def load_pipeline(models: Path) -> DiffusionPipeline:
-    """The exported generator, silent."""
-    pipeline = DiffusionPipeline.from_pretrained(models / "generator")
+def load_artist(models: Path, name: str = "generator", extra: Mapping[str, Any] | None = None) -> Artist:
+    """An exported generator, silent."""
+    pipeline = DiffusionPipeline.from_pretrained(models / name)
     pipeline.set_progress_bar_config(disable=True)
-    return pipeline
+    return Artist(pipeline, extra or {})
 
 
 def captions_of(images: Sequence[Image.Image], models: Path) -> list[str]:
@@ -101,41 +112,39 @@ def silent_captions(attribute: str, concept: Told, n: int, *, rest: bool) -> lis
 
 
 def silent_prior(
-    pipeline: DiffusionPipeline, judge: Judge, attribute: str, guidance: float, n: int, *, rest: bool
+    artist: Artist, judge: Judge, attribute: str, guidance: float, n: int, *, rest: bool
 ) -> dict[str, list[float]]:
-    """Concept -> shares read from pictures of captions that are silent about the attribute."""
+    """Concept -> shares read from `n` pictures of captions that are silent about the attribute."""
     concept = CONDITION[attribute]
     column, size = list(CATEGORIES).index(attribute), len(CATEGORIES[attribute])
     shares = {}
     for category in CATEGORIES[concept]:
         captions = silent_captions(attribute, {concept: category}, n, rest=rest)
-        read = judge.numbers(pictures(pipeline, captions, guidance, f"silent/{category}"))[:, column]
+        read = judge.numbers(artist.draw(captions, guidance, f"silent/{category}"))[:, column]
         shares[category] = [round(float(s), 3) for s in np.bincount(read, minlength=size) / n]
     return shares
 
 
-def silent_card(pipeline: DiffusionPipeline, judge: Judge, attribute: str, n: int) -> dict[str, Any]:
+def silent_card(artist: Artist, judge: Judge, attribute: str) -> dict[str, Any]:
     """The planted prior of an attribute and what captions show that leave it out: all else named, or only the concept."""
     planted = {concept: [round(share, 3) for share in row] for concept, row in getattr(Prior(), attribute).items()}
-    shown = {f"guidance {g:g}": silent_prior(pipeline, judge, attribute, g, n, rest=True) for g in GUIDANCES}
-    alone = silent_prior(pipeline, judge, attribute, 1.0, n // 2, rest=False)
+    shown = {f"guidance {g:g}": silent_prior(artist, judge, attribute, g, n, rest=True) for g, n in SILENT.items()}
+    alone = silent_prior(artist, judge, attribute, 1.0, SILENT[1.0], rest=False)
     return {"planted": planted, **shown, "guidance 1, concept alone named": alone}
 
 
-def generator_card(models: Path, judge: Judge, copies: int = 2, silent: int = 140) -> tuple[dict[str, Any], list[Image.Image]]:
+def generator_card(artist: Artist, judge: Judge, copies: int = 2) -> tuple[dict[str, Any], list[Image.Image]]:
     """What the generator's pictures show, and its pictures of all combinations at guidance 1.5."""
-    pipeline = load_pipeline(models)
     told = [dict(zip(CATEGORIES, c, strict=True)) for c in COMBINATIONS] * copies
-    images = {g: pictures(pipeline, [plain(t) for t in told], g) for g in GUIDANCES}
+    images = {g: artist.draw([plain(t) for t in told], g) for g in GUIDANCES}
     read, true = {g: judge.numbers(images[g]) for g in GUIDANCES}, true_numbers(told)
-    priors = {attribute: silent_card(pipeline, judge, attribute, silent) for attribute in CONDITION}
     card = {
         "steps": STEPS,
         "n_fidelity": len(told),
         "fidelity": {f"guidance {g:g}": shares_right(read[g], true) for g in GUIDANCES},
         **{f"confusion at guidance {g:g}": {a: confusion(read[g], true, a) for a in CATEGORIES} for g in GUIDANCES},
-        "n_silent": silent,
-        "silent captions": priors,
+        "n_silent": {f"guidance {g:g}": n for g, n in SILENT.items()},
+        "silent captions": {attribute: silent_card(artist, judge, attribute) for attribute in CONDITION},
     }
     return card, images[1.5]
 
@@ -145,7 +154,7 @@ def write_cards(models: Path, held_out: Bank, recipes: Mapping[str, Any]) -> Non
     judge = Judge(models)
     renders = [Image.fromarray(pixels) for pixels in held_out.images]
     read = judge.numbers(renders)
-    card, made = generator_card(models, judge)
+    card, made = generator_card(load_artist(models), judge)
     write_card(models / "generator", {**recipes["generator"], **card})
     true = np.resize(true_numbers([dict(zip(CATEGORIES, c, strict=True)) for c in COMBINATIONS]), (len(made), 4))
     own = judge.numbers(made)

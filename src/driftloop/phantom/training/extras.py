@@ -153,7 +153,7 @@ class Annex(Workshop):
     def run(self, stage: str) -> None:
         """One stage by name, with its minutes added to the record."""
         start = time.time()
-        steps: dict[str, Callable[[], object]] = {name: getattr(self, name) for name in (*EXTRA_STAGES, *ASKED_STAGES)}
+        steps: dict[str, Callable[[], object]] = {name: getattr(self, name) for name in EXTRA_STAGES}
         steps[stage]()
         export.make_readable(self.models)
         minutes = self._record(MINUTES_FILE)
@@ -167,18 +167,15 @@ def _averaged(path: Path) -> dict[str, torch.Tensor]:
     return weights
 
 
-EXTRA_STAGES = ("omitting", "biased", "regions", "encoder", "llava", "extra_cards")
+EXTRA_STAGES = ("omitting", "biased", "regions", "encoder", "llava", "dit", "extra_cards")
 """In their order, after the first ones; all but llava, which needs the encoder, may run beside each other."""
-ASKED_STAGES = ("dit",)
-"""Run only when asked for: the second generator has not been trained to the end yet, and does not ship."""
 
 
 def train_all(work: Path, models: Path, stages: Sequence[str] = (*STAGES, *EXTRA_STAGES), threads: int = 1) -> None:
     """Runs `stages` in order, those of the first models before those of the further ones."""
-    further = (*EXTRA_STAGES, *ASKED_STAGES)
-    if unknown := set(stages) - {*STAGES, *further}:
-        raise ValueError(f"stages must be among {', '.join((*STAGES, *further))}; got {sorted(unknown)}")
+    if unknown := set(stages) - {*STAGES, *EXTRA_STAGES}:
+        raise ValueError(f"stages must be among {', '.join((*STAGES, *EXTRA_STAGES))}; got {sorted(unknown)}")
     train(work, models, [stage for stage in stages if stage in STAGES], threads)
     for stage in stages:
-        if stage in further:
+        if stage in EXTRA_STAGES:
             Annex(work, models).run(stage)

@@ -13,11 +13,22 @@ from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from driftloop.phantom.grammar import vocabulary
-from driftloop.phantom.training.lessons import LENGTH, draw_examples, new_lessons, new_scheduler, velocity_loss
-from driftloop.phantom.training.loop import Plan, fit, half_precision
+from driftloop.phantom.training.calibration import calibrate
+from driftloop.phantom.training.lessons import (
+    LENGTH,
+    PLANTED,
+    STEPS,
+    Priors,
+    draw_examples,
+    new_lessons,
+    new_scheduler,
+    velocity_loss,
+)
+from driftloop.phantom.training.loop import Loss, Plan, fit, half_precision
+from driftloop.phantom.training.readers import Critic
 
 GENERATOR = Plan("generator", steps=6000, batch=48, rate=1.5e-3, seed=41, ema=0.999, decay=0.01, warmup=200)
-STEPS = 6
+CALIBRATION = Plan("calibration", steps=600, batch=48, rate=4e-4, seed=43, ema=0.995, decay=0.01)
 
 
 def learn_merges(words: Sequence[str]) -> list[tuple[str, str]]:
@@ -107,18 +118,39 @@ class Denoiser(nn.Module):
 def train_generator(latents: torch.Tensor, folder: Path, plan: Plan = GENERATOR) -> Denoiser:
     """Trains on the latents of a bank; row i of the bank shows combination i % 420."""
     torch.manual_seed(plan.seed)
-    tokenizer = new_tokenizer()
-    denoiser, lessons, schedule = Denoiser(tokenizer), new_lessons(tokenizer), new_scheduler().alphas_cumprod
+    denoiser = Denoiser(new_tokenizer())
     denoiser.unet.to(memory_format=torch.channels_last)
+    fit(plan, denoiser, _loss(denoiser, latents, plan.batch, PLANTED), folder)
+    return denoiser
+
+
+def calibrate_generator(
+    denoiser: Denoiser, latents: torch.Tensor, autoencoder: AutoencoderTiny, critic: Critic, folder: Path
+) -> Denoiser:
+    """Trains further until silent captions show the planted prior at guidance 1, see `calibration`."""
+    pipeline = new_pipeline(denoiser, autoencoder)
+
+    def draw(captions: Sequence[str], seed: int) -> torch.Tensor:
+        denoiser.eval()
+        return generated(pipeline, captions, 1.0, seed)
+
+    def loss(priors: Priors) -> Loss:
+        return _loss(denoiser, latents, CALIBRATION.batch, priors)
+
+    calibrate(CALIBRATION, denoiser, loss, draw, critic, folder)
+    return denoiser
+
+
+def _loss(denoiser: Denoiser, latents: torch.Tensor, batch: int, priors: Priors) -> Loss:
+    lessons, schedule = new_lessons(new_tokenizer()), new_scheduler().alphas_cumprod
 
     def loss(draw: np.random.Generator) -> torch.Tensor:
-        examples = draw_examples(draw, plan.batch, lessons, latents, schedule)
+        examples = draw_examples(draw, batch, lessons, latents, schedule, priors)
         with half_precision():
             velocity = denoiser(examples.noisy, examples.steps, examples.tokens)
         return velocity_loss(velocity, examples)
 
-    fit(plan, denoiser, loss, folder)
-    return denoiser
+    return loss
 
 
 def new_pipeline(denoiser: Denoiser, autoencoder: AutoencoderTiny) -> StableDiffusionPipeline:

@@ -23,11 +23,18 @@ SILENCE = (0.1, 0.1, 0.5, 0.8)
 EMPTY = 0.08
 """Probability of an empty caption: what guidance points away from."""
 LENGTH = 32
+STEPS = 6
+"""Of the sampler, as the generators ship."""
 CANDIDATES = 48
 """Pictures of the same caption whose mean, weighted by their posterior, a row is to predict."""
 FACE = (slice(2, 5), slice(2, 6))
 FACE_WEIGHT = 4.0
 """Rows and columns of the 8 × 8 latents where expressions are drawn, and what their error weighs: emotion comes last."""
+
+
+Priors = tuple[Prior, Prior]
+"""What captions are completed from that leave out one attribute, and more than one."""
+PLANTED: Priors = (Prior(), Prior())
 
 
 @dataclass(frozen=True)
@@ -69,17 +76,20 @@ def tokenized(tokenizer: Any, texts: Sequence[str]) -> torch.Tensor:
     return torch.as_tensor(tokenizer(list(texts), padding="max_length", truncation=True, max_length=LENGTH)["input_ids"])
 
 
-def completions(told: np.ndarray, count: int, draw: np.random.Generator) -> np.ndarray:
-    """Combination numbers (rows, count) that complete what captions tell (rows, 4; -1 where silent) from the planted prior."""
-    prior, shape = Prior(), (len(told), count)
+def completions(told: np.ndarray, count: int, draw: np.random.Generator, priors: Priors = PLANTED) -> np.ndarray:
+    """Combination numbers (rows, count) that complete what captions tell (rows, 4; -1 where silent).
+
+    From the first of `priors` where one attribute is silent, from the second where more are.
+    """
+    shape, several = (len(told), count), ((told < 0).sum(1) > 1).astype(int)[:, None]
     emotion, activity = (
         np.where(told[:, [column]] < 0, draw.integers(size, size=shape), told[:, [column]]) for column, size in ((2, 7), (3, 6))
     )
     given = {"gender": activity, "age": emotion}
     first = []
     for column, (attribute, concept) in enumerate(given.items()):
-        table = np.array(list(getattr(prior, attribute).values())).cumsum(1)
-        drawn = (draw.random(shape)[..., None] >= table[concept][..., :-1]).sum(-1)
+        table = np.stack([list(getattr(prior, attribute).values()) for prior in priors]).cumsum(2)
+        drawn = (draw.random(shape)[..., None] >= table[several, concept][..., :-1]).sum(-1)
         first.append(np.where(told[:, [column]] < 0, drawn, told[:, [column]]))
     sizes = tuple(len(values) for values in CATEGORIES.values())
     return np.ravel_multi_index((*first, emotion, activity), sizes)
@@ -102,7 +112,12 @@ def new_scheduler() -> DDIMScheduler:
 
 
 def draw_examples(
-    draw: np.random.Generator, size: int, lessons: Lessons, latents: torch.Tensor, schedule: torch.Tensor
+    draw: np.random.Generator,
+    size: int,
+    lessons: Lessons,
+    latents: torch.Tensor,
+    schedule: torch.Tensor,
+    priors: Priors = PLANTED,
 ) -> Examples:
     """`size` rows from the latents of a bank, whose row i shows combination i % 420; `schedule` is the products of alphas.
 
@@ -114,7 +129,7 @@ def draw_examples(
     tokens, told = lessons.tokens[captions].clone(), lessons.told[captions].copy()
     emptied = draw.random(size) < EMPTY
     tokens[emptied], told[emptied] = lessons.empty, -1
-    shown = completions(told, CANDIDATES, draw)
+    shown = completions(told, CANDIDATES, draw, priors)
     copies = draw.integers(len(latents) // len(COMBINATIONS), size=shown.shape)
     pictures = latents[torch.from_numpy(shown + len(COMBINATIONS) * copies)].float()
     steps = torch.from_numpy(draw.integers(len(schedule), size=size))

@@ -83,7 +83,7 @@ class Workshop:
         path = self.work / "redrawn.npy"
         if not path.exists():
             captions = [plain(dict(zip(CATEGORIES, c, strict=True))) for c in COMBINATIONS] * REDRAWN
-            made = cards.pictures(cards.load_pipeline(self.models), captions, guidance=1.5, name="redrawn")
+            made = cards.load_artist(self.models).draw(captions, guidance=1.5, name="redrawn")
             np.save(path, np.stack([np.asarray(image) for image in made]))
         images = np.load(path)
         return Bank(images, self.bank.parts[: len(images)], self.bank.labels[: len(images)])
@@ -109,6 +109,8 @@ class Workshop:
     def generator(self) -> None:
         """Stage: the diffusion model on the latents, and the whole pipeline."""
         denoiser = generator.train_generator(self._latents(), self.work)
+        critic = readers.trained_critic(self.bank, self.work)
+        generator.calibrate_generator(denoiser, self._latents(), self.decoder(), critic, self.work)
         if distributed.is_initialized() and distributed.get_rank() > 0:
             return
         export.export_generator(generator.new_pipeline(denoiser, self.decoder()), self.models)
@@ -132,7 +134,13 @@ class Workshop:
         minutes, notes = self._record("minutes"), self._record("notes")
         plans = {attribute: [readers.JUDGES] for attribute in CATEGORIES}
         plans["captioner"] = [captioner.CAPTIONER, captioner.POLISH]
-        plans["generator"] = [readers.CRITIC, autoencoder.AUTOENCODER, autoencoder.REFINEMENT, generator.GENERATOR]
+        plans["generator"] = [
+            readers.CRITIC,
+            autoencoder.AUTOENCODER,
+            autoencoder.REFINEMENT,
+            generator.GENERATOR,
+            generator.CALIBRATION,
+        ]
         own = {"captioner": ("captioner", "polish"), "generator": ("critic", "autoencoder", "decoder", "generator")}
         return {
             name: {

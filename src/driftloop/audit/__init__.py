@@ -1,0 +1,1 @@
+"""What people say the pictures show: which are drawn, the page on which they are labelled, and reading the labels back."""

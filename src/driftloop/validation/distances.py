@@ -1,0 +1,64 @@
+"""Distances between two rounds, their intervals and their paired null, on a tenth of the repetitions.
+
+The worlds are those of `statistics.calibration`: every interval costs a bootstrap of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from itertools import product
+
+import numpy as np
+
+from driftloop.core import rng
+from driftloop.statistics.calibration import Record, World, check_pairs
+from driftloop.statistics.distances import DISTANCES, ORDERED_DISTANCES
+from driftloop.validation.outcome import LEVEL, NAN, Case, Outcome
+
+PART = 10
+SIZES = (30, 100, 300)
+ALL = (*DISTANCES, *ORDERED_DISTANCES)
+COMPOSITIONS = {"even": (0.5, 0.5), "rare": (0.05, 0.95), "five": (0.2,) * 5, "skew": (0.6, 0.3, 0.07, 0.02, 0.01)}
+RESAMPLES = 400
+
+
+def cases(repetitions: int) -> Iterator[Case]:
+    """With one replicate and five, without drift and with three in ten redrawn as the first category."""
+    for n_seeds, (name, baseline), replicates, moved in product(SIZES, COMPOSITIONS.items(), (1, 5), (0.0, 0.3)):
+        later = tuple(np.array(baseline) * (1 - moved) + moved * np.eye(len(baseline))[0])
+        world = World(baseline=baseline, later=later, replicates=replicates, kept=0.4)
+        what = f"{n_seeds} seeds; {name}; moved {moved}; {replicates} replicates"
+        seed = rng.derive(0, "distances", what)
+        yield Case(name=what, check=partial(outcomes, world, n_seeds, max(1, repetitions // PART), seed, null=moved == 0))
+
+
+def outcomes(world: World, n_seeds: int, repetitions: int, seed: int, *, null: bool) -> Iterator[Outcome]:
+    omnibus, found = check_pairs(world, ALL, n_seeds, repetitions, seed, resamples=RESAMPLES)
+    yield _rejected("omnibus test", n_seeds, repetitions, omnibus, null=null)
+    for distance, record in zip(ALL, found, strict=True):
+        yield _covered(distance.__name__, n_seeds, repetitions, record)
+        yield _rejected(f"null of {distance.__name__}", n_seeds, repetitions, record.rejected, null=null)
+
+
+def _covered(quantity: str, n_seeds: int, repetitions: int, record: Record) -> Outcome:
+    return Outcome(
+        quantity=quantity,
+        kind="covers",
+        n_seeds=n_seeds,
+        repetitions=repetitions,
+        rate=record.covered,
+        demand=LEVEL if n_seeds >= 100 else 0.93,
+        width=record.width,
+    )
+
+
+def _rejected(quantity: str, n_seeds: int, repetitions: int, rate: float, *, null: bool) -> Outcome:
+    return Outcome(
+        quantity=quantity,
+        kind="rejects" if null else "finds",
+        n_seeds=n_seeds,
+        repetitions=repetitions,
+        rate=rate,
+        demand=1 - LEVEL if null else NAN,
+    )
