@@ -30,7 +30,8 @@ PLAIN = ("dataset=prompts", "dataset.prompts=[a,b]", "generator=stand_in", "capt
 
 def in_results(folder: Path) -> list[str]:
     results = folder / "results"
-    return sorted(path.name for path in results.iterdir() if path.name != "sweeps") if results.exists() else []
+    beside = ("comparisons", "sweeps")
+    return sorted(path.name for path in results.iterdir() if path.name not in beside) if results.exists() else []
 
 
 def refused(done: subprocess.CompletedProcess[str], folder: Path, *words: str) -> None:
@@ -298,7 +299,7 @@ def run_of(play: Any, tmp_path: Path) -> Callable[..., str]:
         (["on_failure.max_share=2"], "on_failure.max_share must be a number of at least 0 and at most 1; got 2"),
         (["generator.batch_size=0"], "generator.batch_size must be a whole number of at least 1; got 0"),
         (["classifier.toy.batch_size=many"], "classifier.toy.batch_size must be a whole number of at least 1; got 'many'"),
-        (["stages=[pley]"], "there is no stage 'pley'. Did you mean \"play\"? Stages: play, measure, analyse, report."),
+        (["stages=[pley]"], "there is no stage 'pley'. Did you mean \"play\"? Stages: fetch, play, measure, "),
         (["stages=play"], "stages must be a list, such as [play]; got 'play'"),
         (["stages=null"], "stages must be a list"),
         (["on_failure=3"], "on_failure must be a mapping with retries, max_share, again; got 3"),

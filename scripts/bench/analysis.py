@@ -2,6 +2,7 @@
 
 python scripts/bench/analysis.py              # 20,000 seeds x 5 rounds x 5 replicates x 2 attributes: 1 M readings
 python scripts/bench/analysis.py --scale 0.1  # a tenth of the seeds
+python scripts/bench/analysis.py --years      # the age in years beside its groups
 """
 
 from __future__ import annotations
@@ -63,9 +64,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", type=float, default=1.0, help="factor on the 20,000 seeds")
     parser.add_argument("--resamples", type=int, default=2000)
+    parser.add_argument("--years", action="store_true", help="the instrument also gives the age in years")
     options = parser.parse_args()
     n_seeds = round(20_000 * options.scale)
     readings, seeds = made_up_readings(n_seeds, rounds=5, replicates=5), made_up_seeds(n_seeds)
+    if options.years:
+        readings["years"] = np.random.default_rng(1).uniform(0, 90, len(readings))
+        readings["years"] = readings["years"].where(readings["attribute"] == "age")
     before, start = peak_gib(), time.perf_counter()
     tables = analyse_tables(
         readings,

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 import warnings
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from driftloop.core.errors import ConfigError, DriftloopError, Interrupted, nearest
 from driftloop.core.weights import MissingModelError
 
+if TYPE_CHECKING:
+    from driftloop.core.experiment import Experiment
+
+JOB = "job.json"
 CONF = str(files("driftloop") / "conf")
 
 
@@ -55,7 +63,49 @@ def play(config: DictConfig) -> None:
         use_hub_cache(asked.fetch_into)
     if config.plan:
         return plan(asked)
-    return run(asked, terminal.watch(), command=["driftloop", *sys.argv[1:]], overrides=list(given.overrides.task))
+    swept = given.mode is RunMode.MULTIRUN
+    if swept:  # the comparison waits for the last run
+        asked = replace(asked, stages=[stage for stage in asked.stages if stage != "compare"])
+    run(asked, terminal.watch(), command=["driftloop", *sys.argv[1:]], overrides=list(given.overrides.task))
+    if swept and asked.stages != ["fetch"]:
+        _note(asked, Path(given.runtime.output_dir), given.job.num)
+    return None
+
+
+def _note(asked: Experiment, folder: Path, number: int) -> None:
+    """Tells the end of the sweep which run this job plays: a launcher may start it on another machine."""
+    from driftloop.core.store import write_bytes
+
+    job = {"number": number, "run": asked.run_id, "experiment": asked.name}
+    write_bytes(folder / JOB, json.dumps(job).encode())
+
+
+class SweepEnd(Callback):  # type: ignore[misc] # Hydra's callbacks have no types
+    """Hydra calls it when all runs of a sweep have ended; it sets them against the first of them."""
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        notes = [json.loads(path.read_text()) for path in Path(config.hydra.sweep.dir).glob(f"*/{JOB}")]
+        jobs = sorted(notes, key=lambda job: job["number"])
+        if len({job["run"] for job in jobs}) > 1:
+            _compare(jobs, config)
+
+
+def _compare(jobs: list[dict[str, Any]], config: DictConfig) -> None:
+    """A sweep whose runs cannot be compared, as without readings, has ended well all the same."""
+    from driftloop.analysis.comparison import Rules
+    from driftloop.run import console
+    from driftloop.runs import Run
+    from driftloop.stages.compare import compare_runs
+
+    folders = [Path(config.results_dir) / run for run in dict.fromkeys(job["run"] for job in jobs)]
+    experiment = "+".join(dict.fromkeys(job["experiment"] for job in jobs))
+    settings = config.analysis
+    rules = Rules(level=settings.level, resamples=settings.resamples, min_seeds=settings.min_seeds)
+    try:
+        page = compare_runs([Run(folder) for folder in folders], Path(config.results_dir), experiment, rules)
+        console().print(f"comparison: {page}", soft_wrap=True)
+    except DriftloopError as error:
+        _told(DriftloopError(f"no comparison: {error}"), 0)
 
 
 def plain(config: DictConfig) -> dict[str, Any]:

@@ -27,14 +27,17 @@ if TYPE_CHECKING:
 
 Keep = Callable[..., None]
 log = logging.getLogger("driftloop")
-RECORDED = ("torch", "diffusers", "transformers", "numpy", "pillow", "pyarrow", "driftloop")
+RECORDED = ("torch", "diffusers", "transformers", "tokenizers", "accelerate", "safetensors", "huggingface_hub",
+            "numpy", "pillow", "pyarrow", "driftloop")  # fmt: skip
+EXTRAS = ("uniface", "onnxruntime", "openai")
 
 
 def run(experiment: Experiment, watch: Watch, command: Sequence[str], overrides: Sequence[str] = ()) -> None:
     """Plays the stages that were asked for. Every plug-in is built, cheaply, before the first of them starts."""
     build_all(experiment)
     fetched = bring(experiment, watch) if "fetch" in experiment.stages else {}
-    if list(experiment.stages) == ["fetch"]:
+    if set(experiment.stages) <= {"fetch", "compare"}:
+        compare(experiment)
         return
     if "play" in experiment.stages:
         _ = experiment.seeds  # an empty data set, or an id that stands twice, is told before a folder is made
@@ -43,7 +46,7 @@ def run(experiment: Experiment, watch: Watch, command: Sequence[str], overrides:
     store.claim(experiment.identity, experiment.names, experiment.config)
     with recorded(store, experiment, command, overrides) as keep, listening(watch):
         try:
-            keep(fetched=fetched)
+            keep(fetched=fetched, models=watch.models)  # the very mapping: every later keep has what was added by then
             _tell_of_the_data(experiment, keep)
             _warn_of_the_instruments(doubts, keep)
             stages(experiment, store, watch, keep)
@@ -51,6 +54,22 @@ def run(experiment: Experiment, watch: Watch, command: Sequence[str], overrides:
             watch.close()
     if experiment.engine.build().leads:
         show(experiment, store)
+        compare(experiment)
+
+
+def compare(experiment: Experiment) -> None:
+    """All runs of the experiment against the first of them, where that was asked for."""
+    if "compare" in experiment.stages:
+        from driftloop.stages.compare import compare_all
+
+        page = compare_all(
+            experiment.results_dir,
+            experiment.name,
+            level=experiment.level,
+            resamples=experiment.resamples,
+            min_seeds=experiment.min_seeds,
+        )
+        console().print(f"comparison: {page}", soft_wrap=True)
 
 
 def bring(experiment: Experiment, watch: Watch) -> dict[str, Any]:
@@ -115,8 +134,10 @@ def stages(experiment: Experiment, store: Store, watch: Watch, keep: Keep) -> No
     engine = experiment.engine.build()
     if "play" in experiment.stages:
         engine.play(experiment, store, watch)
+        keep()
     if "measure" in experiment.stages:
         engine.measure(experiment, store, watch)
+        keep()
     watch.stop_if_asked()
     if not engine.leads:
         return
@@ -171,7 +192,7 @@ def surroundings() -> dict[str, Any]:
     """Code commit, versions and machine; none of it identifies a run, all of it is kept."""
     return {
         "commit": _commit(),
-        "versions": {name: _version(name) for name in RECORDED} | {"python": platform.python_version()},
+        "versions": _versions(),
         "machine": {"cpus": os.cpu_count(), "system": platform.platform()},
         "device": _device(),
     }
@@ -277,6 +298,12 @@ def _output(*command: str) -> str | None:
     """What a program prints; None when it fails."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _versions() -> dict[str, str | None]:
+    """Of what every run may use, None where it is missing; of extras only those that are installed."""
+    extras = {name: found for name in EXTRAS if (found := _version(name)) is not None}
+    return {name: _version(name) for name in RECORDED} | extras | {"python": platform.python_version()}
 
 
 def _version(name: str) -> str | None:

@@ -4,22 +4,43 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
 from driftloop.core.errors import ConfigError, StoreError
+from driftloop.core.limits import within
 from driftloop.core.sharing import open_seeds
 from driftloop.core.store import Store
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-ANALYSIS = ("drift", "distances", "tests", "coverage", "planted")
+    from driftloop.analysis.comparison import Arm
+
+
+class Tables(Mapping[str, pd.DataFrame]):
+    """The tables of analysis/ by file name; each is read when it is asked for."""
+
+    def __init__(self, stores: Iterable[Store], read: Callable[[str], pd.DataFrame]) -> None:
+        folders = [store.folder / "analysis" for store in stores]
+        self._names = sorted({path.stem for folder in folders for path in folder.glob("*.parquet")})
+        self._read = read
+
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        if name not in self._names:
+            raise KeyError(f"no table {name!r} in analysis/; there is {', '.join(self._names) or 'none'}")
+        return self._read(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 class Run:
@@ -55,6 +76,11 @@ class Run:
     @property
     def concepts(self) -> pd.DataFrame:
         return self._read("concepts")
+
+    @property
+    def tables(self) -> Tables:
+        """Every table of analysis/ by file name ("drift", "tests" …, those of metrics too), without config columns."""
+        return Tables([self.store], self.table)
 
     def table(self, name: str) -> pd.DataFrame:
         """A table of analysis/ ("drift", "distances", "tests", "coverage" …), without config columns."""
@@ -138,11 +164,16 @@ class Runs:
     def coverage(self) -> pd.DataFrame:
         return self.table("coverage")
 
+    @property
+    def tables(self) -> Tables:
+        """Every table that some run has in analysis/, by file name: see `table`."""
+        return Tables([run.store for run in self.runs], self.table)
+
     def table(self, name: str) -> pd.DataFrame:
         """A table of analysis/ over all runs that have it, with the config columns; a run without it is left out."""
         having = [run for run in self.runs if (run.store.folder / "analysis" / f"{name}.parquet").exists()]
         if not having:
-            raise StoreError(f"none of {len(self)} runs has analysis/{name}.parquet; tables: {', '.join(ANALYSIS)}")
+            raise StoreError(f"none of {len(self)} runs has analysis/{name}.parquet; tables: {', '.join(self.tables)}")
         tables = pd.concat([run.table(name) for run in having], ignore_index=True)
         return tables.merge(self.configs, on="run", how="left", suffixes=("", "_config"))
 
@@ -154,6 +185,69 @@ def load_runs(results_dir: Path | str = "results") -> Runs:
     if not found:
         raise StoreError(f"no run (a folder with manifest.json) below {folder.absolute()}")
     return Runs([Run(path) for path in found])
+
+
+def compare(arm: Run, reference: Run, *, level: float = 0.95, resamples: int = 2000, min_seeds: int = 10) -> pd.DataFrame:
+    """`arm` minus `reference` on the seeds of both, paired by seed: a tidy row per concept, attribute, category and round.
+
+    `quantity` is the `share` at the round or the `shift` from the baseline, `value` its difference with `low` and `high`
+    over `n_seeds`. See `analysis.comparison.differences`. ConfigError where the runs have no seed or no instrument in common.
+    """
+    from driftloop.analysis.comparison import Rules, compared
+
+    return compared(arm_of(arm), arm_of(reference), Rules(level=level, resamples=resamples, min_seeds=min_seeds))
+
+
+def arm_of(run: Run) -> Arm:
+    """What a comparison needs of a run, as far as its own analysis looked; everything before it was analysed."""
+    from driftloop.analysis.comparison import Arm, ReadBy
+    from driftloop.analysis.material import Instrument
+
+    seeds, read_by = _looked_at(run), []
+    for folder in _folders(run):
+        told = run.store.read_json(f"{folder}/classifier.json")
+        categories = {name: tuple(values) for name, values in told["categories"].items()}
+        kind: Literal["labels", "concepts"] = "labels" if folder.startswith("labels/") else "concepts"
+        instrument = Instrument(name=told["name"], folder=folder, kind=kind, categories=categories)
+        told.pop("judges_itself", None)  # said of the captioner beside it, not of the instrument
+        readings = _within(run, run.store.readings(folder))
+        read_by.append(ReadBy(instrument=instrument, identity=json.dumps([kind, told], sort_keys=True), readings=readings))
+    return Arm(run=run.run_id, seeds=seeds, read_by=read_by, declared=_declared(run))
+
+
+def _folders(run: Run) -> list[str]:
+    """labels/<…> and concepts/<…>, whatever has read this run."""
+    places = [
+        path.parent for place in ("labels", "concepts") for path in sorted(run.store.folder.glob(f"{place}/*/classifier.json"))
+    ]
+    return [path.relative_to(run.store.folder).as_posix() for path in places]
+
+
+def _extent(run: Run) -> Sequence[int | None]:
+    """Rounds, replicates, limit and limit per concept of the run's analysis; None = all."""
+    extent: Sequence[int | None] = run.store.read_json("analysis/inputs.json").get("extent", [None] * 4)
+    return extent
+
+
+def _looked_at(run: Run) -> pd.DataFrame:
+    seeds, (_, _, limit, each) = run.seeds, _extent(run)
+    return seeds[seeds["seed_id"].isin(within(seeds["seed_id"], seeds["concept"], limit, each, seeds.get("place")))]
+
+
+def _within(run: Run, readings: pd.DataFrame) -> pd.DataFrame:
+    rounds, replicates, *_ = _extent(run)
+    near = pd.Series(data=True, index=readings.index)
+    near &= True if rounds is None else readings["round"] <= rounds
+    near &= True if replicates is None else readings["replicate"] < replicates
+    return readings[near]
+
+
+def _declared(run: Run) -> set[tuple[str, str, int]]:
+    """(classifier, attribute, round) of the run's own confirmatory tests; none before it was analysed."""
+    if not (run.store.folder / "analysis/tests.parquet").exists():
+        return set()
+    tests = run.table("tests").query("family == 'confirmatory'")
+    return set(zip(tests["classifier"], tests["attribute"], tests["round"].astype(int), strict=True))
 
 
 def config_columns(manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -175,6 +175,26 @@ def test_provenance_says_what_was_loaded(build: Build) -> None:
     assert told["chat_template"]
 
 
+def test_offloaded_weights_come_back_as_they_were(qwen: Path, pictures: list[Image], monkeypatch: pytest.MonkeyPatch) -> None:
+    captioner = TransformersCaptioner(model=str(qwen), prompt="describe this", max_new_tokens=10, device="cpu")
+    captioner.offload()
+    assert "_network" not in vars(captioner)  # nothing is loaded only to be put away
+    first, network = texts(captioner, pictures[:2]), captioner._network
+    moved: list[str] = []
+    there = network.to
+
+    def spied(device: Any) -> Any:
+        moved.append(str(device))
+        return there(device)
+
+    monkeypatch.setattr(network, "to", spied)
+    captioner.offload()
+    captioner.load()
+    assert moved == ["cpu", "cpu"]
+    assert captioner._network is network
+    assert texts(captioner, pictures[:2]) == first
+
+
 @pytest.mark.parametrize(
     ("wrong", "word"),
     [

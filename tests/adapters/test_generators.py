@@ -148,6 +148,28 @@ def test_unload_lets_go_and_the_next_call_loads_again(pixart: Path, untouched_gl
     assert np.array_equal(pixels(generator, ["a dog"], [1]), first)
 
 
+def test_offloaded_weights_come_back_as_they_were(
+    stable_diffusion: Path, monkeypatch: pytest.MonkeyPatch, untouched_global_rng: None
+) -> None:
+    generator = DiffusersGenerator(model=str(stable_diffusion), steps=2, size=32, device="cpu")
+    generator.offload()
+    assert "_pipeline" not in vars(generator)  # nothing is loaded only to be put away
+    first, pipeline = pixels(generator, ["a dog"], [1]), generator._pipeline
+    moved: list[str] = []
+    there = pipeline.to
+
+    def spied(device: Any, **how: Any) -> Any:
+        moved.append(str(device))
+        return there(device, **how)
+
+    monkeypatch.setattr(pipeline, "to", spied)
+    generator.offload()
+    generator.load()
+    assert moved == ["cpu", "cpu"]
+    assert generator._pipeline is pipeline
+    assert np.array_equal(pixels(generator, ["a dog"], [1]), first)
+
+
 @pytest.mark.parametrize(
     ("wrong", "word"),
     [

@@ -35,7 +35,7 @@ def test_by_keys_alone_over_a_reload_to_the_analysis(view, audited, tmp_path):
     assert view.inner_text("#count") == "Picture 2 of 48 · 1 labelled"
     view.reload()
     assert view.inner_text("#who") == "Ada Lovelace · 1 of 48"
-    press(view, "4 ArrowLeft ArrowUp 2 ArrowRight ArrowRight 1 5")
+    press(view, "4 ArrowLeft ArrowLeft ArrowUp 2 ArrowRight ArrowRight 1 5")
     for _ in range(45):
         press(view, "0 2")
     assert view.is_visible("#end")

@@ -125,10 +125,8 @@ def test_the_table_audit_says_what_was_labelled_and_how_well(audited):
         audited.label(annotator, error=0.15, unsure=0.1)
     audited.analyse()
     table, labels = audited.run.table("audit"), read_labels(audited.store)
-    gender = labels[labels["attribute"] == "gender"].pivot_table(
-        index="item", columns="annotator", values="label", aggfunc="first"
-    )
-    codes = gender.replace({"female": "0", "male": "1", CANNOT_TELL: "2"}).astype(int).to_numpy()
+    gender = labels[labels["attribute"] == "gender"].sort_values(["item", "annotator"])["label"]
+    codes = pd.Index(["female", "male", CANNOT_TELL]).get_indexer(gender).reshape(-1, 2)
     alpha = row(table, attribute="gender", quantity="alpha")
     assert alpha["value"] == pytest.approx(krippendorff_alpha(codes, 3))
     assert alpha["low"] < alpha["value"] < alpha["high"]

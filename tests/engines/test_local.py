@@ -189,7 +189,7 @@ def test_a_part_that_another_merges_away_is_listed_as_what_it_became(play: Any, 
     """One process lists the parts while another renames them: the listing is that of before or after, not an error."""
     store = play("stages=[play]").store
     parts = sorted((store.folder / "rounds").glob("part-*.parquet"))
-    before, seen = Path.stat, []
+    before, seen = Path.stat, list[Path]()
 
     def stat(path: Path, **options: Any) -> Any:
         if path == parts[-1] and not seen:

@@ -75,7 +75,7 @@ def test_the_answer_is_that_of_the_tables(whole: str, original: Any) -> None:
         [100 * women["share"][0], 100 * women["share"][3]], abs=0.05
     )
     assert f"{100 * women['shift_low'][3]:+.1f}".replace("-", "−") in section(whole, "answer")
-    assert "planted" in section(whole, "answer")
+    assert "Expected from what these models were made to do: perceived women" in section(whole, "answer")
     assert "total variation" in section(whole, "answer")
 
 
@@ -240,7 +240,7 @@ def test_one_concept(a_run: Any) -> None:
 
 def test_no_planted_truth(a_run: Any) -> None:
     a_run.drop("analysis/planted.parquet")
-    assert "lanted" not in section(a_run.report(), "answer")
+    assert "Expected from" not in section(a_run.report(), "answer")
 
 
 def test_chains_seeded_by_text_begin_at_round_1(a_run: Any) -> None:
@@ -339,3 +339,99 @@ def concept_rows(table: pd.DataFrame) -> pd.DataFrame:
     if "classifier" not in table:
         return table.iloc[:0]
     return table[table["attribute"] == "gender"].assign(attribute="emotion", classifier="other")
+
+
+# Beside the published study ------------------------------------------------------------------------------------------
+
+
+def figures_of_the_study(n: int) -> pd.DataFrame:
+    """Two concepts of one attribute beside a run; the second is not in it."""
+    known: dict[str, Any] = {
+        "concept_kind": "emotion",
+        "attribute": "gender",
+        "category": "female",
+        "classifier": "exact",
+        "seed_pct": 59.14,
+        "generated_pct": 91.96,
+    }
+    shares: list[dict[str, Any]] = [
+        {"concept": EVIL, "round": r, "baseline_round": 0, "n_seeds": n, "share": share, "share_low": 0.4, "share_high": 0.7}
+        for r, share in ((0, 0.512), (1, 0.523), (3, 0.534))
+    ]
+    absent = {"concept": "fear", "reason": "no seed of this run shows it"}
+    return pd.DataFrame([{**known, "reason": "", **row} for row in [*shares, absent]])
+
+
+def test_the_study_stands_beside_the_run_where_there_is_a_table(a_run: Any, whole: str) -> None:
+    assert "published" not in whole
+    a_run.store.write_table("analysis/published.parquet", figures_of_the_study(20))
+    text = a_run.report()
+    beside = section(text, "published")
+    assert "change of annotator and not drift" in beside
+    [first, *_] = re.findall(r"<tr>(<td>.*?)</tr>", beside)
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", first)
+    assert [cell.replace("\u00a0", " ") for cell in cells[1:]] == [
+        "female", "59.14 %", "91.96 %", "51.2 % (40.0 to 70.0)", "52.3 % (40.0 to 70.0)", "53.4 % (40.0 to 70.0)", "20",
+    ]  # fmt: skip
+    assert "fear: no seed of this run shows it" in beside
+    assert re.findall(r">(here: [^<]+)<", beside) == ["here: seeds", "here: round 1", "here: round 3"]
+    assert "<script" not in text
+    assert re.findall(r'<a href="#(\w+)">', text) == re.findall(r'<section id="(\w+)">', text)
+    assert "Read the study" not in beside
+
+
+def test_the_study_s_way_says_that_it_is_not_drift(a_run: Any) -> None:
+    names = {"published_way": -0.2, "change_of_annotator": -0.2, "shift": 0.0}
+    ends = {f"{name}{end}": value + step for name, value in names.items() for end, step in (("_low", -0.1), ("_high", 0.1))}
+    row = {"attribute": "gender", "category": "female", "classifier": "exact", "round": 1, "baseline_round": 0, "n_seeds": 60,
+           "human_share": 0.6, "first": 0.4, "share": 0.4, **names, **ends}  # fmt: skip
+    rows = [{**row, "concept": "all"}, {**row, "concept": "reading"}]
+    a_run.store.write_table("analysis/published_way.parquet", pd.DataFrame(rows))
+    beside = section(a_run.report(), "published").replace("\u00a0", " ")
+    assert "<p>Not drift: with human labels for the seeds and exact for round 1" in beside
+    assert "The drift by one annotator is 0.0 points" in beside
+    assert "<td>all seeds</td>" in beside
+    assert "Dogan" not in beside
+    a_run.edit("analysis/published_way", lambda table: table.assign(category="male"))
+    assert "perceived men would seem to move" in section(a_run.report(), "published")
+
+
+def test_a_figure_that_nobody_reads_is_told_with_the_reason(a_run: Any) -> None:
+    unread = {"classifier": "", "attribute": "ethnicity", "category": "asian", "reason": "no classifier reads it"}
+    table = figures_of_the_study(20).assign(**unread, share=float("nan"), round=float("nan"))
+    a_run.store.write_table("analysis/published.parquet", table)
+    beside = section(a_run.report(), "published")
+    assert "This run has nothing to put beside it: no classifier reads it." in beside
+    assert "here:" not in beside
+
+
+# What is known of the instruments and the data -----------------------------------------------------------------------
+
+
+def test_the_closed_form_is_told_where_it_was_tested(a_run: Any, whole: str) -> None:
+    assert "departure" not in whole
+    rows = [("gender", "card", 0.5, None), ("age", "card", 0.4, None), ("all", "card", 0.34, None),
+            ("all", "omission 0.1", 0.0, 0.987), ("gender", "omission 0.1", 0.0, 0.5)]  # fmt: skip
+    names = ["attribute", "hypothesis", "p_value", "power"]
+    a_run.store.write_table("analysis/closed_form.parquet", pd.DataFrame(rows, columns=names).assign(n_seeds=60))
+    told = section(a_run.report(), "drift").replace("\u00a0", " ")
+    assert "no departure is found from what these models were made to do (p = 0.340, 60 seeds; gender alone p = 0.500" in told
+    assert "omission 0.1 in 98.7 % of such runs" in told
+
+
+def test_a_captioner_that_judges_itself_is_marked(a_run: Any, whole: str) -> None:
+    assert "judges itself" not in whole
+    [folder] = a_run.store.folder.glob("labels/*")
+    a_run.edit_json(f"labels/{folder.name}/classifier.json", lambda body: body.update(judges_itself=True))
+    text = a_run.report()
+    assert "the captioner judges itself here" in section(text, "answer")
+    assert "<dt>judges itself</dt>" in section(text, "card")
+
+
+def test_notes_of_the_data_set_and_of_the_instruments_are_in_the_card(a_run: Any) -> None:
+    told = {"dataset_notes": [f"PHASE: left out 3 images of {a_run.store.folder}/b"], "instrument_warnings": [EVIL]}
+    a_run.store.write_json("provenance/20990101T0.json", told)
+    a_run.store.write_json("provenance/20990102T0.json", {"dataset_notes": []})
+    card = section(a_run.report(), "card")
+    assert "<dd>PHASE: left out 3 images of …/b</dd>" in card
+    assert "<dd>&lt;script&gt;" in card

@@ -115,8 +115,8 @@ def test_a_test_that_does_not_survive_its_family_says_so() -> None:
 
 def test_the_planted_truth_is_inside_or_outside() -> None:
     assert words.planted_line("perceived women", 5, 0.724, 0.66, 0.76) == (
-        "The truth planted in this world: perceived women 72.4 % at round 5, inside the interval of the measured share "
-        "(66.0 % to 76.0 %)."
+        "Expected from what these models were made to do: perceived women 72.4 % at round 5, inside the interval of the "
+        "measured share (66.0 % to 76.0 %)."
     )
     assert "outside" in words.planted_line("perceived women", 5, 0.8, 0.66, 0.76)
     assert words.planted_line("perceived women", 5, 0.8, nan, nan).endswith("80.0 % at round 5.")
@@ -150,3 +150,41 @@ def test_women_are_told_where_there_are() -> None:
     assert words.told_of_two(["male", "Woman"]) == "Woman"
     assert words.told_of_two(["young", "old"]) == "young"
     assert words.subject("age", "20-39") == "Perceived age 20-39"
+
+
+def test_the_study_s_way_is_the_sum_of_its_parts_and_not_drift() -> None:
+    parts = {
+        "way": words.Estimate(value=-0.205, low=-0.33, high=-0.07),
+        "annotator": words.Estimate(value=-0.205, low=nan, high=nan),
+        "drift": words.Estimate(value=0.0, low=-0.02, high=0.02),
+    }
+    assert words.published_way("Perceived women", "vit", 1, 78, **parts, level=0.95) == (
+        "Not drift: with human labels for the seeds and vit for round 1, as the study has it, perceived women would seem to "
+        "move by −20.5 points (95 % interval −33.0 to −7.0). Of that, −20.5 points is the change of annotator: what the "
+        "classifier and people make of the very same seeds. The drift by one annotator is 0.0 points "
+        "(95 % interval −2.0 to +2.0). All over the 78 seeds with a label and a reading at both ends."
+    )
+    unknown = dict.fromkeys(parts, words.Estimate(value=nan, low=nan, high=nan))
+    assert "Too few seeds" in words.published_way("Perceived women", "vit", 1, 3, **unknown, level=0.95)
+
+
+def test_what_does_not_stand_beside_the_study_is_named() -> None:
+    assert words.published_note({}, 0.9, beside=True) == "In brackets: 90 % interval over seeds."
+    told = words.published_note(
+        {"vit reads ages as young, old": [], "no seed of this run shows it": ["fear", "anger"]}, 0.95, beside=True
+    )
+    assert told.endswith("some rows (vit reads ages as young, old; fear and anger: no seed of this run shows it).")
+    nobody = words.published_note({"no classifier reads it": []}, 0.95, beside=False)
+    assert nobody == "This run has nothing to put beside it: no classifier reads it."
+    assert words.published_title("skintone", "", beside=False) == "Perceived skin tone: the study alone."
+
+
+def test_the_closed_form_is_told_with_its_p_value_and_its_power() -> None:
+    powers = {"omission 0.1": 0.987, "omission 0.3": nan, "prior off by 0.1": 1.0}
+    assert words.closed_form(0.34, {"gender": 0.2, "age": 0.0004}, powers, 400, 0.95) == (
+        "Taken over all rounds at once, no departure is found from what these models were made to do (p = 0.340, 400 seeds; "
+        "gender alone p = 0.200; age alone p < 0.001). Had they been otherwise, as many seeds would tell: omission 0.1 in "
+        "98.7 % and prior off by 0.1 in 100.0 % of such runs."
+    )
+    assert "it departs from what" in words.closed_form(0.01, {}, {}, 400, 0.95)
+    assert "cannot be tested on 3 seeds" in words.closed_form(nan, {}, {}, 3, 0.95)

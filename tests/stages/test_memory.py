@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import pytest
@@ -24,6 +25,33 @@ def test_later_batches_stay_small_and_rows_tell(play: Any, monkeypatch: pytest.M
     made = little.rounds[little.rounds["round"] > 0]
     assert (made["batch_size"] == 9).all()
     assert (plenty.rounds.loc[plenty.rounds["round"] > 0, "batch_size"] == 36).all()
+
+
+@pytest.mark.parametrize("which", ["doubles.ToyClassifier.read", "driftloop.locators.whole_image.WholeImage.locate"])
+def test_instruments_stay_at_what_they_can(play: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, which: str) -> None:
+    words = ("dataset.n=20", "classifier.toy.batch_size=16")
+    plenty = play(*words)
+    asked = limited(monkeypatch, which, 5)
+    little = play(*words, f"results_dir={tmp_path / 'l'}")
+    assert answers(little) == answers(plenty)
+    assert asked[:2] == [16, 8]  # nothing else is too large, in any of the batches that follow
+    assert asked[2:] == [4] * 15
+
+
+def limited(monkeypatch: pytest.MonkeyPatch, which: str, most: int) -> list[int]:
+    """The sizes of the calls of a method, which from now on has no memory for more than `most` pictures."""
+    asked: list[int] = []
+    owner, _, name = which.rpartition(".")
+    before = getattr(resolve_name(owner), name)
+
+    def method(self: Any, images: Any) -> Any:
+        asked.append(len(images))
+        if len(images) > most:
+            raise doubles.out_of_memory(of_torch=True)
+        return before(self, images)
+
+    monkeypatch.setattr(which, method)
+    return asked
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:

@@ -1,6 +1,6 @@
 """Intervals hold the truth, and tests reject without drift, as often as they say.
 
-The full grid is scripts/bench/calibration.py; here are the worlds in which the usual methods fail.
+The full grid is scripts/validate_statistics; here are the worlds in which the usual methods fail.
 """
 
 import numpy as np

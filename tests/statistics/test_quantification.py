@@ -306,7 +306,7 @@ def over_identified(name, seed, n=200):
     read, (early, _) = world(n, name, seed)
     known = calibration(read, early, 4)
     point, draws = known.point, known.draws
-    return over_identification(point.matrices[0], point.readings[0, 1], draws.matrices[:, 0], draws.readings[:, 0, 1])
+    return over_identification(point.matrices[0], point.readings[0, 1], draws.matrices[:, 0], draws.readings[:, 0, 1], n)
 
 
 def test_over_identification_has_a_degree_of_freedom_per_reading_too_many():
@@ -322,7 +322,7 @@ def test_over_identification_finds_an_instrument_that_errs_otherwise():
 
 def test_what_cannot_be_inverted_is_not_tested():
     blind = np.full((2, 4), 0.25)
-    test = over_identification(blind, blind[0], np.tile(blind, (9, 1, 1)), np.tile(blind[0], (9, 1)))
+    test = over_identification(blind, blind[0], np.tile(blind, (9, 1, 1)), np.tile(blind[0], (9, 1)), 100)
     assert np.isnan(test.p_value)
 
 

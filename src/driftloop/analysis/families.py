@@ -33,6 +33,24 @@ def adjust_drift(drift: pd.DataFrame) -> pd.DataFrame:
     return drift.assign(p_adjusted=_adjusted(drift, names, benjamini_hochberg))
 
 
+def adjust_differences(differences: pd.DataFrame) -> pd.DataFrame:
+    """Adjusts differences between arms, of one pair or of all arms of a study at once: families then reach across arms.
+
+    `p_adjusted`: Benjamini-Hochberg over the rows of a quantity. `test_p_adjusted`: of the omnibus tests, as `adjust_tests`.
+    """
+    names = ["run", "reference", "concept", "attribute", "instrument", "round"]
+    adjusted = pd.Series(np.nan, index=differences.index, dtype=np.float64)
+    for _, rows in differences.groupby("quantity"):
+        adjusted.loc[rows.index] = _adjusted(rows, [*names, "category"], benjamini_hochberg)
+    tests = pd.Series(np.nan, index=differences.index, dtype=np.float64)
+    for family, adjust in (("confirmatory", holm), ("exploratory", benjamini_hochberg)):
+        rows = differences[differences["family"] == family]
+        once = rows.drop_duplicates(names).assign(p_value=lambda found: found["test_p_value"])
+        found = pd.Series(_adjusted(once, names, adjust), index=pd.MultiIndex.from_frame(once[names]), dtype=np.float64)
+        tests.loc[rows.index] = found.reindex(pd.MultiIndex.from_frame(rows[names])).to_numpy()
+    return differences.assign(p_adjusted=adjusted, test_p_adjusted=tests)
+
+
 def _adjusted(rows: pd.DataFrame, columns: list[str], adjust: Adjust) -> Floats:
     names = [tuple(row) for row in rows[columns].itertuples(index=False)]
     if len(set(names)) < len(names):

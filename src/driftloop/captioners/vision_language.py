@@ -86,8 +86,13 @@ class TransformersCaptioner:
         return [self._caption(row[len(row) - choice.steps :]) for row in rows[: len(images)].tolist()]
 
     def load(self) -> None:
-        """Loads the weights now instead of at the first call."""
-        _ = self._network
+        """Loads the weights now instead of at the first call, and brings them to the device from where `offload` put them."""
+        self._network.to(device_of(self.device))
+
+    def offload(self) -> None:
+        """Puts loaded weights into the machine's memory; `load` brings them back."""
+        if "_network" in self.__dict__:
+            self._network.to("cpu")
 
     def unload(self) -> None:
         """Lets go of the weights; the next call loads them again."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from driftloop.core.errors import ConfigError
 from driftloop.core.records import CheckedClassifier, Classifier, Reading
@@ -53,6 +53,10 @@ class Matched:
         """What can be known of the instrument inside before its weights are loaded."""
         if isinstance(self.classifier, CheckedClassifier):
             self.classifier.check()
+
+    def provenance(self) -> dict[str, Any]:
+        """What the instrument inside says it loaded."""
+        return dict(getattr(self.classifier, "provenance", dict)())
 
     def _side(self, seed: tuple[int, int]) -> int:
         if self.shorter_side != "seed":

@@ -52,6 +52,10 @@ class VlmJudge:
     def read(self, images: Sequence[Image]) -> list[list[Reading]]:
         return [[self._reading(attribute, image) for attribute in self.questions] for image in images]
 
+    def provenance(self) -> dict[str, Any]:
+        """What the scorer says it loaded."""
+        return dict(getattr(self.scorer, "provenance", dict)())
+
     def _reading(self, attribute: str, image: Image) -> Reading:
         options = self.questions[attribute]["options"]
         orders = turns(list(options), self.orders, pixel_seed(image, attribute))

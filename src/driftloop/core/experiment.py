@@ -19,7 +19,7 @@ from driftloop.core.records import CheckedClassifier, Dataset, Seed
 from driftloop.core.store import Store
 from driftloop.core.weights import family
 
-STAGES = ("fetch", "play", "measure", "audit", "analyse", "report")
+STAGES = ("fetch", "play", "measure", "audit", "analyse", "report", "compare")
 LISTS = ("mitigation", "classifier", "concept_classifier", "metric")
 ONES = ("dataset", "generator", "captioner", "locator", "engine")
 PLAIN = (
@@ -56,7 +56,7 @@ class Experiment:
     replicates: int
     limit: int | None = None
     limit_per_concept: int | None = None
-    stages: Sequence[str] = tuple(stage for stage in STAGES if stage not in ("fetch", "audit"))
+    stages: Sequence[str] = tuple(stage for stage in STAGES if stage not in ("fetch", "audit", "compare"))
     root_seed: int
     arm: str = ""
     retries: int = 1

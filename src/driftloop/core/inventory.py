@@ -195,5 +195,5 @@ def licence(folder: Path) -> str:
         text = card.read_text(encoding="utf-8", errors="replace")
         found = dict(LICENCE.findall(text.split("\n---", 1)[0])) if text.startswith("---") else {}
         if found:
-            return found.get("license_name", found.get("license", ""))
+            return str(found.get("license_name") or found["license"])
     return ""

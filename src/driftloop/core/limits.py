@@ -17,7 +17,7 @@ def placed(seeds: Iterable[Seed]) -> list[Seed]:
     """All seeds of a data set in hash order, each knowing its place in it."""
     ordered = sorted(seeds, key=lambda seed: _order(seed.seed_id))
     # Not replace(), which takes five times as long.
-    return [Seed(*_but_place(seed), place=place, recorded=seed.recorded) for place, seed in enumerate(ordered)]
+    return [Seed(*(*_but_place(seed), place, seed.recorded)) for place, seed in enumerate(ordered)]
 
 
 def take(seeds: Iterable[Seed], limit: int | None, limit_per_concept: int | None) -> list[Seed]:

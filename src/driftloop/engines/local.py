@@ -211,6 +211,12 @@ class _Reporting(Watch):
     def advance(self, count: int = 1) -> None:
         self._messages.put(("advance", count))
 
+    def used(self, role: str, model: Any) -> None:
+        before = set(self.models)
+        super().used(role, model)
+        for found in set(self.models) - before:
+            self._messages.put(("used", (found, self.models[found])))
+
     def stop_if_asked(self) -> None:
         parent = mp.parent_process()
         orphaned = parent is not None and not parent.is_alive()  # killed, it could not ask
@@ -251,6 +257,8 @@ def _heard(messages: Queue[Message], watch: Watch) -> list[DriftloopError]:
         return [body]
     if kind == "start":
         watch.start(*body)
+    elif kind == "used":
+        watch.models.setdefault(*body)
     else:
         watch.advance(body)
     return []

@@ -96,8 +96,14 @@ class DiffusersGenerator:
         return [Picture(quantised(row), truncated) for row, truncated in zip(rows, cut, strict=True)]
 
     def load(self) -> None:
-        """Loads the weights now instead of at the first call."""
+        """Loads the weights now instead of at the first call, and brings them to the device from where `offload` put them."""
         _ = self._arguments
+        self._pipeline.to(device_of(self.device))
+
+    def offload(self) -> None:
+        """Puts loaded weights into the machine's memory; `load` brings them back. In 16 bit they cannot work there."""
+        if "_pipeline" in self.__dict__:
+            self._pipeline.to("cpu", silence_dtype_warnings=True)
 
     def unload(self) -> None:
         """Lets go of the weights; the next call loads them again."""

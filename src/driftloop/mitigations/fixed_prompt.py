@@ -39,5 +39,6 @@ class FixedPrompt:
         return inner(images, contexts)
 
     def generate(self, captions: Sequence[str], contexts: Sequence[Context], inner: Generate) -> list[Picture]:
+        del captions
         seeds = [context.chain.seed for context in contexts]
         return inner([self.template.format(concept=seed.concept, concept_kind=seed.concept_kind) for seed in seeds], contexts)

@@ -94,7 +94,7 @@ def curves(frame: pd.DataFrame, colours: Mapping[str, str], axis: Axis, layout: 
         _title(ax, panel, layout)
     _outer_labels(grid, layout, axis)
     if layout.columns == 1 and (frame["role"] == "planted").any():
-        grid[0].set_title("- - planted truth", loc="right", fontsize=7.5, fontweight="normal", color=SOFT)
+        grid[0].set_title("- - expected", loc="right", fontsize=7.5, fontweight="normal", color=SOFT)
     return figure
 
 

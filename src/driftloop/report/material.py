@@ -26,6 +26,11 @@ COLUMNS: Mapping[str, Sequence[str]] = {
     "tests": [*WHOSE, "test", "n_pairs", "p_value", "p_adjusted", "family"],
     "coverage": [*WHOSE, "category", "n_expected", "n_ok", "coverage", "share_at_least", "share_at_most"],
     "planted": ["round", "concept", "attribute", "category", "share"],
+    "closed_form": ["attribute", "hypothesis", "n_seeds", "p_value", "power"],
+    "published": [*WHOSE, "category", "seed_pct", "generated_pct", "n_seeds", "share", "share_low", "share_high", "reason"],
+    "published_way": [*WHOSE, "category", "n_seeds", "human_share", "first", "share", "published_way", "published_way_low",
+                      "published_way_high", "change_of_annotator", "change_of_annotator_low", "change_of_annotator_high",
+                      "shift", "shift_low", "shift_high"],
 }  # fmt: skip
 """The columns that a report uses of each table of analysis/; a table that was never written is empty and has them."""
 
@@ -40,6 +45,7 @@ class Instrument:
     name: str
     categories: Mapping[str, Sequence[str]]
     identity: Mapping[str, Any]
+    judges_itself: bool = False
 
     @property
     def place(self) -> str:
@@ -61,6 +67,9 @@ class Material:
     tests: pd.DataFrame
     coverage: pd.DataFrame
     planted: pd.DataFrame
+    closed_form: pd.DataFrame
+    published: pd.DataFrame
+    published_way: pd.DataFrame
     instruments: Sequence[Instrument]
     provenance: Sequence[Mapping[str, Any]]
     open_seeds: bool
@@ -105,6 +114,11 @@ class Material:
             for name, table in {name: getattr(self, name) for name in READ_TABLES}.items()
         }
         return replace(self, **kept, instruments=[each for each in self.instruments if each.place == place])
+
+    def told(self, name: str) -> list[str]:
+        """A list of sentences of the provenance (dataset_notes, instrument_warnings), as the last invocation told it."""
+        kept = [entry[name] for entry in self.provenance if entry.get(name)]
+        return [str(each) for each in kept[-1]] if kept else []
 
     @property
     def classifiers(self) -> list[str]:
@@ -171,6 +185,5 @@ def _instruments(experiment: Experiment, store: Store) -> Iterator[Instrument]:
         told = store.read_json(f"{folder}/classifier.json")
         if told:
             identity: dict[str, Any] = {key: told[key] for key in ("classifier", "locator") if key in told}
-            yield Instrument(folder, option.name, told.get("categories", {}), identity)
-
-
+            judges_itself = bool(told.get("judges_itself"))
+            yield Instrument(folder, option.name, told.get("categories", {}), identity, judges_itself)

@@ -64,6 +64,15 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class Folded:
+    """A table behind its caption, and a note below; `open_` shows it at once."""
+
+    table: Table
+    open_: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     text: str
     notes: Sequence[str]
@@ -89,6 +98,11 @@ def page(material: Material) -> tuple[str, list[Drawn]]:
         "concept_tables": concept_tables(perceived, known),
         "read_concepts": answers(concepts),
         "read_concept_tables": drift_tables(concepts)[:1],
+        "closed_form": closed_form(material),
+        "published": published(material),
+        "published_intro": words.PUBLISHED,
+        "published_ways": published_ways(material),
+        "published_way_tables": way_tables(material),
         "suppressed": words.suppression(_plain(tables.small_concepts(perceived.drift)), tables.LEAST),
         "counts": counts(material),
         "strips": strips(perceived),
@@ -176,7 +190,7 @@ def answer(material: Material, attribute: str, classifier: str, rows: pd.DataFra
         text, notes = words.two_answer(change, material.level), [line]
     else:
         text, notes = words.many_answer(change, tested, material.level), many_notes(material, row, tested)
-    notes = [*notes, words.footing(change), planted_note(material, row)]
+    notes = [*notes, words.footing(change), planted_note(material, row), own_judge(material, classifier)]
     return Answer(words.readable(text, 1000), [words.readable(note) for note in notes if note], tag)
 
 
@@ -205,6 +219,29 @@ def is_moved(material: Material, attribute: str, classifier: str, rows: pd.DataF
     if len(material.categories(attribute)) == 2:
         return change.low > 0 or change.high < 0
     return tested is not None and tested.p_value < 1 - material.level
+
+
+def own_judge(material: Material, classifier: str) -> str:
+    judges = any(each.judges_itself for each in material.instruments if each.name == classifier)
+    return "This classifier is of the captioner's family: the captioner judges itself here." if judges else ""
+
+
+def closed_form(material: Material) -> str:
+    """The joint test of a run in the built-in world against its closed form; empty where there was none."""
+    rows = material.closed_form.drop_duplicates(["attribute", "hypothesis"])
+    right = rows[rows["hypothesis"] == "card"].set_index("attribute")
+    if right.empty:
+        return ""
+    whole = "all" if "all" in right.index else str(right.index[0])
+    false = rows[(rows["attribute"] == whole) & (rows["hypothesis"] != "card")].set_index("hypothesis")
+    parts, powers = _named(right["p_value"].drop(whole)), _named(false["power"])
+    joint = right.loc[[whole]].iloc[0]
+    told = words.closed_form(float(joint["p_value"]), parts, powers, int(joint["n_seeds"]), material.level)
+    return words.readable(told, 1000)
+
+
+def _named(values: pd.Series[Any]) -> dict[str, float]:
+    return {str(name): float(value) for name, value in values.items()}
 
 
 def planted_note(material: Material, row: pd.Series[Any]) -> str:
@@ -430,6 +467,96 @@ def _p(value: Any) -> str:
     return "–" if pd.isna(value) else words.p_text(float(value)).removeprefix("p = ").removeprefix("p ")
 
 
+# Beside the published study ------------------------------------------------------------------------------------------
+
+
+def published(material: Material) -> list[Folded]:
+    """One table per attribute and classifier, those with something of this run beside the study opened."""
+    found: list[Folded] = []
+    for attribute, classifier, rows in tables.published_blocks(material):
+        beside = bool(rows["share"].notna().any())
+        title = words.published_title(attribute, classifier if len(material.readers(attribute)) > 1 else "", beside=beside)
+        note = words.readable(words.published_note(tables.not_beside(rows), material.level, beside=beside), 1000)
+        lines = [published_row(line) for _, line in rows.groupby(["concept", "category"], sort=False)]
+        table = _without_empty(Table(words.readable(title), _filled(lines)))
+        found.append(Folded(table, beside and not any(each.open_ for each in found), note))
+    return found
+
+
+def published_row(line: pd.DataFrame) -> dict[str, str]:
+    """`line`: one published row, with this run's shares at some rounds."""
+    first = line.iloc[0]
+    told = {"concept": str(first["concept"]), "category": str(first["category"])}
+    told |= {"study: seeds, by people": f"{first['seed_pct']:.2f} %"}
+    told |= {"study: round 1, by LLaVA": f"{first['generated_pct']:.2f} %"}
+    for row in _records(line[line["round"].notna()]):
+        start = int(row["round"]) == int(row["baseline_round"])
+        name = "here: seeds" if start else f"here: round {_count(row['round'])}"
+        told[name] = _banded(row["share"], row["share_low"], row["share_high"])
+    return told | {"seeds": _range(line["n_seeds"])}
+
+
+def _filled(rows: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """The same columns in every row, the number of seeds last."""
+    names = sorted({name: None for row in rows for name in row}, key=lambda name: name == "seeds")
+    return [{name: row.get(name, "–") for name in names} for row in rows]
+
+
+def _banded(share: Any, low: Any, high: Any) -> str:
+    return _percent(share) if pd.isna(share) or pd.isna(low) else f"{_percent(share)} ({_interval(low, high, _share)})"
+
+
+def _range(counts: pd.Series[Any]) -> str:
+    known = sorted({int(n) for n in counts.dropna()})
+    return "–" if not known else f"{known[0]:,}" if len(known) == 1 else f"{known[0]:,}–{known[-1]:,}"
+
+
+def published_ways(material: Material) -> list[str]:
+    """Over all seeds at the first round after the baseline, of the category that is told."""
+    told = []
+    for attribute, classifier, rows in tables.way_blocks(material):
+        whole = rows[(rows["concept"] == tables.ALL) & (rows["round"] == rows["round"].min())]
+        shown = _told(material, attribute, whole)
+        row = shown.iloc[int(shown["published_way"].astype(float).abs().fillna(-1).argmax())]
+        parts = {key: _estimate(row, name) for key, name in WAYS.items()}
+        subject = words.subject(attribute, str(row["category"]))
+        round_, n = int(row["round"]), int(row["n_seeds"])
+        line = words.published_way(subject, classifier, round_, n, **parts, level=material.level)
+        told.append(words.readable(line, 1000))
+    return told
+
+
+def _told(material: Material, attribute: str, rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the categories that are told; all of them where people used none of those."""
+    mine = rows[rows["category"].isin(shown_categories(material, attribute))]
+    return mine if len(mine) else rows
+
+
+WAYS = {"way": "published_way", "annotator": "change_of_annotator", "drift": "shift"}
+
+
+def _estimate(row: pd.Series[Any], name: str) -> words.Estimate:
+    return words.Estimate(value=float(row[name]), low=float(row[f"{name}_low"]), high=float(row[f"{name}_high"]))
+
+
+def way_tables(material: Material) -> list[Folded]:
+    found = []
+    for attribute, classifier, rows in tables.way_blocks(material):
+        shown = _told(material, attribute, rows[rows["published_way"].notna()])
+        title = f"Perceived {attribute} read the study's way by {classifier}, in points: not drift."
+        lines = [way_row(row) for row in _records(shown)]
+        found += [Folded(Table(words.readable(title), lines))] if lines else []
+    return found
+
+
+def way_row(row: Mapping[str, Any]) -> dict[str, str]:
+    told = {"concept": words.name_of(str(row["concept"])), "category": str(row["category"]), "round": _count(row["round"])}
+    told |= {"seeds, by people": _percent(row["human_share"]), "seeds, by classifier": _percent(row["first"])}
+    told |= {"the round, by classifier": _percent(row["share"]), "study's way": _points(row["published_way"])}
+    told |= {"of it annotator": _points(row["change_of_annotator"]), "of it drift": _points(row["shift"])}
+    return told | {"seeds": _count(row["n_seeds"])}
+
+
 # Coverage and failures -----------------------------------------------------------------------------------------------
 
 
@@ -492,6 +619,8 @@ def card(material: Material) -> list[tuple[str, list[tuple[str, str]]]]:
     ]
     groups.append(("mitigation", {"option": material.manifest["names"]["mitigation"], **_mapping(identity["mitigation"])}))
     groups += [(f"instrument {each.name}", _instrument(each)) for each in material.instruments]
+    said = {"said of the data set": "dataset_notes", "said of the instruments": "instrument_warnings"}
+    groups += [(name, _mapping(lines)) for name, key in said.items() if (lines := material.told(key))]
     rest = {key: value for key, value in identity.items() if key not in (*options, "mitigation")}
     groups.append(("settings", {**rest, "level of intervals": material.level, "bootstrap draws": asked.resamples}))
     groups.append(("surroundings", _surroundings(material.provenance)))
@@ -501,7 +630,8 @@ def card(material: Material) -> list[tuple[str, list[tuple[str, str]]]]:
 def _instrument(instrument: Instrument) -> Values:
     reads = {name: ", ".join(values) for name, values in instrument.categories.items()}
     parts = {key: _mapping(value) for key, value in instrument.identity.items()}
-    return {"folder": instrument.folder, "reads": reads, **parts}
+    own = {"judges itself": "yes: it is of the captioner's family"} if instrument.judges_itself else {}
+    return {"folder": instrument.folder, "reads": reads, **own, **parts}
 
 
 def _safe(text: str, most: int) -> str:

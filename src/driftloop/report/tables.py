@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -215,6 +215,38 @@ def panel_name(material: Material, attribute: str, classifier: str, name: str) -
     if len(material.readers(attribute)) < 2:
         return name
     return f"{name} · {classifier}" if name else classifier
+
+
+# Beside the published study ------------------------------------------------------------------------------------------
+
+
+def published_blocks(material: Material) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """(attribute, classifier or "", its published rows), attributes in reading order and those that nobody reads last."""
+    order = [*material.attributes, *material.published["attribute"].astype(str)]
+    for attribute in dict.fromkeys(order):
+        mine = material.published[material.published["attribute"] == attribute]
+        yield from ((attribute, str(classifier), rows) for classifier, rows in mine.groupby("classifier", sort=False))
+
+
+def way_blocks(material: Material) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """(attribute, classifier, its rows of the table `published_way`), in reading order."""
+    for attribute in material.attributes:
+        mine = material.published_way[material.published_way["attribute"] == attribute]
+        yield from ((attribute, str(classifier), rows) for classifier, rows in mine.groupby("classifier", sort=False))
+
+
+def not_beside(rows: pd.DataFrame) -> dict[str, list[str]]:
+    """Why this run has nothing to put beside some published rows: reason -> the categories, or the concepts, it is true of.
+
+    A reason that is true of every row of a concept names the concept.
+    """
+    missing = rows[rows["reason"] != ""]
+    found: dict[str, list[str]] = {}
+    for reason, mine in missing.groupby("reason", sort=False):
+        whole = [name for name, part in mine.groupby("concept", sort=False) if len(part) == (rows["concept"] == name).sum()]
+        names = whole if len(whole) == mine["concept"].nunique() else mine["category"].unique()
+        found[str(reason)] = [] if len(mine) == len(rows) else [str(name) for name in names]
+    return found
 
 
 # Counts --------------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 WOMEN = frozenset({"female", "woman", "women", "f"})
@@ -215,8 +215,8 @@ def test_line(tested: Tested, level: float) -> str:
 
 
 def planted_line(subject_: str, round_: int, planted: float, low: float, high: float) -> str:
-    """How the measured share compares with a truth that is known."""
-    told = f"The truth planted in this world: {subject_} {percent(planted)} at round {round_}"
+    """How the measured share compares with a truth that is known: by the options of exact models, the card of trained ones."""
+    told = f"Expected from what these models were made to do: {subject_} {percent(planted)} at round {round_}"
     if math.isnan(low):
         return f"{told}."
     place = "inside" if low <= planted <= high else "outside"
@@ -237,6 +237,79 @@ def suppression(concepts: Sequence[str], least: int) -> str:
     if not concepts:
         return ""
     return f"Left out, because fewer than {least} seeds were read there at some round: {joined(concepts)}."
+
+
+# Beside the published study ------------------------------------------------------------------------------------------
+
+PUBLISHED = (
+    "Dogan et al. (arXiv 2601.22093) played one round with SD3.5-large and LLaVA-v1.6-mistral-7b. Their percentages change "
+    "annotators on the way: people labelled the seeds, and LLaVA, the captioner of the same loop, labelled what was generated. "
+    "So part of the study's difference is that change of annotator and not drift. In this run the same classifier reads the "
+    "seeds and every later round. The percentages stand side by side as facts to compare with; they are not a target."
+)
+
+
+def published_title(attribute: str, classifier: str, *, beside: bool) -> str:
+    """`classifier` is told where there are several; `beside`: whether this run has any share to put there."""
+    name = attribute.replace("skintone", "skin tone")
+    read = f", here as {classifier} reads it" if classifier else ""
+    return f"Perceived {name}: the study beside this run{read}." if beside else f"Perceived {name}: the study alone{read}."
+
+
+def published_note(missing: Mapping[str, Sequence[str]], level: float, *, beside: bool) -> str:
+    """`missing`: why this run has nothing to put beside some rows -> which; nothing = any of them."""
+    told = "; ".join(f"{joined(names)}: {reason}" if names else reason for reason, names in missing.items())
+    if not beside:
+        return f"This run has nothing to put beside it: {told}."
+    brackets = f"In brackets: {level_text(level)} interval over seeds."
+    return f"{brackets} Nothing of this run stands beside some rows ({told})." if told else brackets
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    value: float
+    low: float
+    high: float
+
+
+def estimated(estimate: Estimate, level: float) -> str:
+    """ "−20.5 points (95 % interval −33.2 to −7.3)" """
+    told = f"{points(estimate.value)} points"
+    if math.isnan(estimate.low):
+        return told
+    return f"{told} ({level_text(level)} interval {points(estimate.low)} to {points(estimate.high)})"
+
+
+def published_way(
+    subject_: str, classifier: str, round_: int, n: int, *, way: Estimate, annotator: Estimate, drift: Estimate, level: float
+) -> str:
+    """The difference as the study reads it, and the two parts it is the sum of."""
+    if math.isnan(way.value):
+        return f"Too few seeds with a human label were read to take {subject_.lower()} the study's way."
+    moved = f"{subject_[0].lower()}{subject_[1:]} would seem to move by {estimated(way, level)}"
+    return (
+        f"Not drift: with human labels for the seeds and {classifier} for round {round_}, as the study has it, {moved}. "
+        f"Of that, {estimated(annotator, level)} is the change of annotator: what the classifier and people make of the very "
+        f"same seeds. The drift by one annotator is {estimated(drift, level)}. "
+        f"All over the {counted(n, 'seed')} with a label and a reading at both ends."
+    )
+
+
+# The closed form -----------------------------------------------------------------------------------------------------
+
+
+def closed_form(joint: float, parts: Mapping[str, float], powers: Mapping[str, float], n: int, level: float) -> str:
+    """p-values of the joint test over all attributes and of each one; `powers`: false hypothesis -> chance to reject it."""
+    if math.isnan(joint):
+        return f"Whether this run departs from what these models were made to do cannot be tested on {counted(n, 'seed')}."
+    found = "it departs" if joint < 1 - level else "no departure is found"
+    each = "".join(f"; {name} alone {p_text(p_value)}" for name, p_value in parts.items())
+    told = (
+        f"Taken over all rounds at once, {found} from what these models were made to do "
+        f"({p_text(joint)}, {counted(n, 'seed')}{each})."
+    )
+    noticed = [f"{name} in {percent(power)}" for name, power in powers.items() if not math.isnan(power)]
+    return f"{told} Had they been otherwise, as many seeds would tell: {joined(noticed)} of such runs." if noticed else told
 
 
 # Under figures -------------------------------------------------------------------------------------------------------
@@ -288,7 +361,7 @@ def band(level: float) -> str:
 
 
 def dashed(*, planted: bool) -> str:
-    return " Dashed: the truth planted in this world." if planted else ""
+    return " Dashed: expected from what these models were made to do." if planted else ""
 
 
 def limits(*, cartoon: bool, licensed: bool) -> list[str]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from driftloop.core.store import Store
     from driftloop.core.watch import Watch
 
+INPUTS = "analysis/inputs.json"
+CODE = ("analysis", "metrics", "statistics")
 PLANTED_COLUMNS = ["round", "concept", "attribute", "category", "share"]
 
 
@@ -30,13 +35,18 @@ def analyse(experiment: Experiment, store: Store, watch: Watch) -> dict[str, Any
     looked = {"rounds": experiment.rounds, "replicates": experiment.replicates, "seeds": rows["seed_id"].nunique()}
     declared = _is_declared(looked, experiment, store)
     inputs = _inputs(experiment, store) | {"declared": declared}
-    unchanged = store.read_json("analysis/inputs.json") == inputs
+    unchanged = store.read_json(INPUTS) == inputs
     watch.start("analyse", 1, done=int(unchanged))
     if unchanged:
         return looked
-    for name, table in _tables(experiment, store, rows, Extent() if declared else None).items():
+    tables = _tables(experiment, store, rows, Extent() if declared else None)
+    (store.folder / INPUTS).unlink(missing_ok=True)  # from here on, until all are written, the tables are of two minds
+    for name, table in tables.items():
         store.write_table(f"analysis/{name}.parquet", table)
-    store.write_json("analysis/inputs.json", inputs)
+    for path in (store.folder / "analysis").glob("*.parquet"):
+        if path.stem not in tables:
+            path.unlink()
+    store.write_json(INPUTS, inputs)
     watch.advance()
     return looked
 
@@ -119,7 +129,7 @@ def added(tables: Mapping[str, pd.DataFrame], more: Mapping[str, pd.DataFrame]) 
 
 
 def _inputs(experiment: Experiment, store: Store) -> dict[str, Any]:
-    """What the tables depend on: the files read, the extent, the settings."""
+    """What the tables depend on: the files read, the extent, the settings, the code."""
     folders = ["rounds", *(folder for folder, _, _ in experiment.instruments())]
     return {
         "files": {folder: store.listing(folder) for folder in folders},
@@ -128,4 +138,15 @@ def _inputs(experiment: Experiment, store: Store) -> dict[str, Any]:
         "audit": state(store),
         "metrics": {option.name: option.identity() for option in experiment.metrics},
         "truth": None if experiment.truth is None else experiment.truth.identity(),
+        "code": {"driftloop": version("driftloop"), "sha256": code_hash(Path(__file__).parents[1])},
     }
+
+
+def code_hash(package: Path) -> str:
+    """SHA-256 of what a package's statistics are: the files of its CODE folders, by name."""
+    whole = hashlib.sha256()
+    for path in sorted(path for folder in CODE for path in (package / folder).rglob("*")):
+        if path.is_file() and path.suffix != ".pyc":
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+            whole.update(f"{path.relative_to(package).as_posix()}\0{content}\n".encode())
+    return whole.hexdigest()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.compute as pc
 
-from driftloop.core.attempts import Outcome, attempt
+from driftloop.core.attempts import Outcome, Room, attempt
 from driftloop.core.batches import ahead, batches
 from driftloop.core.records import Box, Classifier, Locator, MatchingClassifier, Reading, ReadingStatus, SubjectRule
 
@@ -69,12 +69,16 @@ def measure(
 ) -> None:
     """Writes one reading a picture and attribute into `folder`, for the pictures of `todo` (see `unread`)."""
     sizes = seed_sizes(store) if isinstance(classifier, MatchingClassifier) else {}
+    locating, reading = Room(batch_size), Room(batch_size)
     with store.writer(folder) as writer:
         for keys, images in ahead(store.images, batches(list(todo), batch_size)):
             watch.stop_if_asked()
             seeds = [sizes.get(todo[key][0]["seed_id"], (0, 0)) for key in keys]
-            sights = look(prepared(images, seeds, classifier), locator)
-            readings = read(sights, classifier)
+            sights = look(prepared(images, seeds, classifier), locator, locating)
+            readings = read(sights, classifier, reading)
+            watch.used("locator", locator)
+            if any(sight.crop is not None for sight in sights):
+                watch.used(f"classifier/{name}", classifier)
             for key, sight, found in zip(keys, sights, readings, strict=True):
                 writer.add(_row(row, name, reading, sight) for row in todo[key] for reading in found)
             watch.advance(sum(len(todo[key]) for key in keys))
@@ -92,9 +96,9 @@ def prepared(images: Sequence[Image], seeds: Sequence[tuple[int, int]], classifi
     return classifier.prepare(images, seeds) if isinstance(classifier, MatchingClassifier) else list(images)
 
 
-def look(images: Sequence[Image], locator: Locator) -> list[Sight]:
+def look(images: Sequence[Image], locator: Locator, room: Room | None = None) -> list[Sight]:
     """The subject of each picture by the locator's rule, or why there is none."""
-    found = attempt(images, lambda some, _: locator.locate(some), lambda _: None, retries=0)
+    found = attempt(images, lambda some, _: locator.locate(some), lambda _: None, retries=0, room=room)
     return [_sight(image, outcome, locator.subject) for image, outcome in zip(images, found, strict=True)]
 
 
@@ -119,10 +123,10 @@ def cut(image: Image, box: Box, margin: float) -> Image:
     return image.crop((left, top, max(left + 1, min(right, image.width)), max(top + 1, min(bottom, image.height))))
 
 
-def read(sights: Sequence[Sight], classifier: Classifier) -> list[list[Reading]]:
+def read(sights: Sequence[Sight], classifier: Classifier, room: Room | None = None) -> list[list[Reading]]:
     """The classifier's readings of the subjects; a picture without one gets its status for every attribute."""
     crops = [sight.crop for sight in sights if sight.crop is not None]
-    outcomes = iter(attempt(crops, lambda some, _: classifier.read(some), lambda _: None, retries=0))
+    outcomes = iter(attempt(crops, lambda some, _: classifier.read(some), lambda _: None, retries=0, room=room))
     return [_readings(next(outcomes) if sight.crop else None, sight, classifier) for sight in sights]
 
 

@@ -51,11 +51,13 @@ class Players:
     generate_batch: int = 64
     describe_batch: int = 64
     placement: Placement = field(default_factory=Placement)
+    at_work: dict[str, Any] = field(default_factory=dict, init=False)
 
     @cached_property
     def generate(self) -> Generate:
         def plain(captions: Sequence[str], items: Sequence[Context]) -> list[Picture]:
             self.placement.bring(self.generator)
+            self.at_work["generator"] = self.generator
             seeds = [item.draw("generate") for item in items]
             if isinstance(self.generator, Redrawer):
                 return self.generator.redraw([_parent(item) for item in items], seeds)
@@ -70,6 +72,7 @@ class Players:
     def describe(self) -> Describe:
         def plain(images: Sequence[Image], items: Sequence[Context]) -> list[Caption]:
             self.placement.bring(self.captioner)
+            self.at_work["captioner"] = self.captioner
             return self.captioner.describe(images, [item.draw("describe") for item in items])
 
         call: Describe = plain
@@ -176,6 +179,7 @@ class Play:
         started = time.perf_counter()
         outcomes = attempt(batch, call, _picture_fault, self.retries, self.drawing)
         each = (time.perf_counter() - started) / len(batch)
+        self.tell_of_models()
         device = str(getattr(self.players.generator, "device", "cpu"))
         return [
             _row(chain, number, parent_sha256=stands[chain.key].image_sha256, seconds_generate=each, device=device)
@@ -196,6 +200,7 @@ class Play:
         started = time.perf_counter()
         outcomes = attempt(batch, call, _caption_fault, self.retries, self.telling)
         each = (time.perf_counter() - started) / len(batch)
+        self.tell_of_models()
         return [
             row
             | _told(outcome, row)
@@ -203,6 +208,11 @@ class Play:
             | {"seconds_describe": each}
             for chain, row, outcome in zip(batch, rows, outcomes, strict=True)
         ]
+
+    def tell_of_models(self) -> None:
+        """What works, while it is loaded; a mitigation may have answered in its place."""
+        while self.players.at_work:
+            self.watch.used(*self.players.at_work.popitem())
 
     def contexts(self, chains: Sequence[Chain], stands: Stands, number: int, trial: int) -> list[Context]:
         return [self.context(chain, stands, number, trial) for chain in chains]

@@ -2,9 +2,10 @@
 
 One rule for every table of the analysis: a share has the beta interval of `share_limits`, a shift the squares-and-add
 interval of `shift_limits` built from two of them. With one 0/1 reading per seed the first *is* the exact interval of
-Clopper and Pearson (1934). Both are conservative by design where events are rare: there score intervals (Wilson, Tango)
-can cover as little as .84, and the bootstrap has width 0 without a discordant pair. Away from that corner both
-approach the normal interval, which is all a bootstrap of a mean over seeds can approach; so means are not bootstrapped.
+Clopper and Pearson (1934). Both are conservative by design where events are rare: there Wilson's interval can cover as
+little as .84, and the bootstrap has width 0 without a discordant pair (scripts/bench/calibration.py). Away from that
+corner both approach the normal interval, which is all a bootstrap of a mean over seeds can approach; so means are not
+bootstrapped.
 
 `wilson`, `tango` and `newcombe` are the textbook intervals, here to measure ours against.
 """

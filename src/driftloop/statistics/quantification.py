@@ -8,13 +8,13 @@ for estimates that do without.
 from __future__ import annotations
 
 import numpy as np
-from scipy import optimize, special
+from scipy import optimize, special, stats
 
 from driftloop.core import rng
 from driftloop.statistics.intervals import Limits, share_limits
 from driftloop.statistics.moments import Moments
 from driftloop.statistics.panel import Floats, Ints
-from driftloop.statistics.tests import TestResult, chi_square_p, quadratic_form
+from driftloop.statistics.tests import TestResult, quadratic_form
 
 CELLS = 2**22  # numbers held at once
 SMALLEST = 1e-6  # a probability no instrument can know to be smaller
@@ -188,11 +188,12 @@ def _joined(a: Floats, b: Floats, rho: Floats) -> Floats:
     return np.sqrt(np.maximum(a**2 + b**2 - 2 * rho * a * b, 0.0))
 
 
-def over_identification(matrix: Floats, shares: Floats, matrices: Floats, drawn: Floats) -> TestResult:
+def over_identification(matrix: Floats, shares: Floats, matrices: Floats, drawn: Floats, n: float) -> TestResult:
     """Can any composition of the labels give these readings? For more readings K than labels L.
 
     The least quadratic form of q - P'p over compositions p (their sign left free), weighted by the covariance of the
-    draws of q - P'p, chi-square with rank - (L - 1) degrees of freedom (Hansen 1982). `matrix` [L, K], `shares` [K];
+    draws of q - P'p, with rank - (L - 1) degrees of freedom (Hansen 1982); against F rather than chi-square, because the
+    covariance is that of `n` seeds. `matrix` [L, K], `shares` [K];
     `matrices` [resamples, L, K] and `drawn` [resamples, K] are their bootstrap draws. A small p-value: the instrument
     errs otherwise than at calibration. A large one does not show that it errs alike.
     """
@@ -211,4 +212,6 @@ def over_identification(matrix: Floats, shares: Floats, matrices: Floats, drawn:
     step, *_ = np.linalg.lstsq(whiten @ matrix.T @ free, residual)
     statistic, _ = quadratic_form(residual - whiten @ matrix.T @ free @ step, np.eye(int(kept.sum())))
     dof = max(int(kept.sum()) - (labels - 1), 0)
-    return TestResult("over_identification", float(statistic), dof, chi_square_p(float(statistic), dof))
+    rest = max(n - dof, 1)
+    p_value = float(stats.f.sf(statistic * rest / (max(n - 1, 1) * dof), dof, rest)) if dof else 1.0
+    return TestResult("over_identification", float(statistic), dof, p_value)

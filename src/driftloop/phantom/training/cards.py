@@ -125,15 +125,17 @@ def silent_prior(
     return shares
 
 
-def silent_card(artist: Artist, judge: Judge, attribute: str) -> dict[str, Any]:
+def silent_card(artist: Artist, judge: Judge, attribute: str, counts: Mapping[float, int]) -> dict[str, Any]:
     """The planted prior of an attribute and what captions show that leave it out: all else named, or only the concept."""
     planted = {concept: [round(share, 3) for share in row] for concept, row in getattr(Prior(), attribute).items()}
-    shown = {f"guidance {g:g}": silent_prior(artist, judge, attribute, g, n, rest=True) for g, n in SILENT.items()}
-    alone = silent_prior(artist, judge, attribute, 1.0, SILENT[1.0], rest=False)
+    shown = {f"guidance {g:g}": silent_prior(artist, judge, attribute, g, n, rest=True) for g, n in counts.items()}
+    alone = silent_prior(artist, judge, attribute, 1.0, counts[1.0], rest=False)
     return {"planted": planted, **shown, "guidance 1, concept alone named": alone}
 
 
-def generator_card(artist: Artist, judge: Judge, copies: int = 2) -> tuple[dict[str, Any], list[Image.Image]]:
+def generator_card(
+    artist: Artist, judge: Judge, copies: int = 2, silent: Mapping[float, int] = SILENT
+) -> tuple[dict[str, Any], list[Image.Image]]:
     """What the generator's pictures show, and its pictures of all combinations at guidance 1.5."""
     told = [dict(zip(CATEGORIES, c, strict=True)) for c in COMBINATIONS] * copies
     images = {g: artist.draw([plain(t) for t in told], g) for g in GUIDANCES}
@@ -143,8 +145,8 @@ def generator_card(artist: Artist, judge: Judge, copies: int = 2) -> tuple[dict[
         "n_fidelity": len(told),
         "fidelity": {f"guidance {g:g}": shares_right(read[g], true) for g in GUIDANCES},
         **{f"confusion at guidance {g:g}": {a: confusion(read[g], true, a) for a in CATEGORIES} for g in GUIDANCES},
-        "n_silent": {f"guidance {g:g}": n for g, n in SILENT.items()},
-        "silent captions": {attribute: silent_card(artist, judge, attribute) for attribute in CONDITION},
+        "n_silent": {f"guidance {g:g}": n for g, n in silent.items()},
+        "silent captions": {attribute: silent_card(artist, judge, attribute, silent) for attribute in CONDITION},
     }
     return card, images[1.5]
 

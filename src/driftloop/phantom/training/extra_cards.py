@@ -39,6 +39,7 @@ from driftloop.phantom.training.regions import intersection_over_union, upsample
 from driftloop.phantom.world import CATEGORIES, NUISANCE
 
 Images = Sequence[Image.Image]
+DIT_SILENT = {1.0: 280, 1.5: 70, 2.0: 70}
 DIT_EXTRA = {"use_resolution_binning": False, "clean_caption": False}
 TELLING = [dict(zip(CATEGORIES, combination, strict=True)) for combination in COMBINATIONS]
 
@@ -237,5 +238,5 @@ def encoder_figures(folder: Path, renders: Bank, round_trips: np.ndarray) -> dic
 def dit_figures(models: Path) -> dict[str, Any]:
     """The card of the second generator, called as the committed yaml calls it."""
     extra = {"height": 64, "width": 64, "max_sequence_length": LENGTH, **DIT_EXTRA}
-    card, _ = generator_card(load_artist(models, "generator_dit", extra), Judge(models))
+    card, _ = generator_card(load_artist(models, "generator_dit", extra), Judge(models), silent=DIT_SILENT)
     return card
