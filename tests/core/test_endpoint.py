@@ -2,34 +2,48 @@
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from driftloop.core import endpoint
 from driftloop.core.endpoint import Endpoint, Pace
 
 
-def test_threads_are_let_through_one_by_one() -> None:
-    pace = Pace(0.02)
+class Clock:
+    """Stands still unless it is set; remembers how long somebody wanted to sleep."""
 
-    def passed(_: int) -> float:
-        pace.wait()
-        return time.monotonic()
+    def __init__(self) -> None:
+        self.now, self.slept = 100.0, list[float]()
 
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    found = Clock()
+    monkeypatch.setattr(endpoint, "time", found)
+    return found
+
+
+def test_threads_are_let_through_one_by_one(clock: Clock) -> None:
+    pace = Pace(0.5)
     with ThreadPoolExecutor(8) as pool:
-        times = sorted(pool.map(passed, range(8)))
-    assert times[-1] - times[0] >= 7 * 0.02 - 0.005
+        list(pool.map(lambda _: pace.wait(), range(8)))
+    assert sorted(clock.slept) == pytest.approx([0.5 * place for place in range(8)])
 
 
-def test_a_pause_is_not_saved_up() -> None:
-    pace = Pace(0.02)
+def test_a_pause_is_not_saved_up(clock: Clock) -> None:
+    pace = Pace(0.5)
     pace.wait()
-    time.sleep(0.1)
-    started = time.monotonic()
+    clock.now += 60
     for _ in range(3):
         pace.wait()
-    assert time.monotonic() - started >= 2 * 0.02 - 0.005
+    assert clock.slept == pytest.approx([0, 0, 0.5, 1.0])
 
 
 def test_a_rate_that_is_none_is_refused() -> None:

@@ -105,7 +105,7 @@ def _halving(items: Sequence[T], number: int, call: Callable[[Sequence[T], int],
 
 def _let_go() -> None:
     """Gives the device back what the failed call left behind, if anybody uses one."""
-    gc.collect()
+    gc.collect(1)  # what has just failed is young; going through everything that models hold would take a second
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()

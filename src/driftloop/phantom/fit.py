@@ -43,18 +43,18 @@ class Watched:
 
 
 class ClosedFormFit:
-    """The table `closed_form`: per attribute, and over all, the joint test of the card's closed form and of false ones.
+    """The table `closed_form`: per attribute, and over all, the joint test of the card's closed form and of wrong ones.
 
     `power` is the chance that as many seeds reject a hypothesis when the card is right, from the noncentral F with the
-    covariance found in the run. Options as of `CardForm`; where that knows nothing there is no table. `off` is how false
-    the false ones are: omission that much lower or higher, that much of a prior moved from its largest category to its
+    covariance found in the run. Options as of `CardForm`; where that knows nothing there is no table. `error` is how wrong
+    those are: omission that much lower or higher, that much of a prior moved from its largest category to its
     smallest.
     """
 
     def __init__(
-        self, *, omission: float = 0.0, guidance: float | None = None, generator: str | None = None, off: float = 0.1
+        self, *, omission: float = 0.0, guidance: float | None = None, generator: str | None = None, error: float = 0.1
     ) -> None:
-        self.omission, self.guidance, self.generator, self.off = omission, guidance, generator, off
+        self.omission, self.guidance, self.generator, self.error = omission, guidance, generator, error
 
     def tables(self, material: Material) -> dict[str, pd.DataFrame]:
         forms = self._forms()
@@ -75,14 +75,14 @@ class ClosedFormFit:
 
     def _forms(self) -> dict[str, ClosedForm]:
         """Hypothesis -> closed form, the card's first."""
-        lower, higher = max(0.0, self.omission - self.off), min(1.0, self.omission + self.off)
+        lower, higher = max(0.0, self.omission - self.error), min(1.0, self.omission + self.error)
         right = self._card.form()
         if right is None:
             return {}
-        moved = {name: {k: _moved(row, self.off) for k, row in table.items()} for name, table in self._prior.items()}
+        moved = {name: {k: _moved(row, self.error) for k, row in table.items()} for name, table in self._prior.items()}
         false = {
             **{f"omission {rate:g}": self._card.form(omission=rate) for rate in (lower, higher) if rate != self.omission},
-            f"prior off by {self.off:g}": self._card.form(prior=moved),
+            f"prior off by {self.error:g}": self._card.form(prior=moved),
         }
         return {"card": right} | {name: form for name, form in false.items() if form is not None}
 
