@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -30,6 +30,7 @@ from driftloop.core.errors import IdentityError, StoreError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+T = TypeVar("T")
 SCHEMA_VERSION = 1
 ROWS_PER_PART = 4096
 ENCODERS = 4
@@ -126,13 +127,12 @@ class Store:
         yet described."""
         where = None if chains is None else pc.field("chain").isin(pa.array(chains, pa.string()))
         schema = schemas.ROUNDS if table == "rounds" else schemas.READINGS
-        for _ in range(5):
+
+        def read() -> pa.Table:
             files = [str(path) for path in sorted((self.folder / table).glob(f"{kind}-*.parquet"))]
-            try:
-                return ds.dataset(files, schema=schema, format="parquet").to_table(columns=columns, filter=where)
-            except FileNotFoundError:  # merged by a process at work between the listing and the reading
-                time.sleep(0.05)
-        raise StoreError(f"{self.folder / table} changes faster than it can be read")
+            return ds.dataset(files, schema=schema, format="parquet").to_table(columns=columns, filter=where)
+
+        return _between_merges(read, self.folder / table)
 
     def rounds(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """The rounds table, one row a (chain, round)."""
@@ -165,11 +165,11 @@ class Store:
 
     def listing(self, table: str) -> dict[str, int]:
         """The finished parts of a table and their sizes: what a later stage depends on."""
-        for _ in range(5):
-            with suppress(FileNotFoundError):  # merged by a process at work between the listing and the look
-                return {path.name: path.stat().st_size for path in sorted((self.folder / table).glob("part-*.parquet"))}
-            time.sleep(0.05)
-        raise StoreError(f"{self.folder / table} changes faster than it can be read")
+
+        def look() -> dict[str, int]:
+            return {path.name: path.stat().st_size for path in sorted((self.folder / table).glob("part-*.parquet"))}
+
+        return _between_merges(look, self.folder / table)
 
     def writer(self, table: str, kind: str = "part") -> Writer:
         return Writer(self, table, kind)
@@ -326,6 +326,15 @@ def write_parquet(path: Path, table: pa.Table) -> None:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
     write_bytes(path, sink.getvalue().to_pybytes())
+
+
+def _between_merges(look: Callable[[], T], folder: Path) -> T:
+    """What `look` finds; again, for at most ten seconds, while a process at work merges parts under its eyes."""
+    for _ in range(200):
+        with suppress(FileNotFoundError):
+            return look()
+        time.sleep(0.05)
+    raise StoreError(f"{folder} changes faster than it can be read")
 
 
 def _once(rows: pd.DataFrame, key: list[str]) -> pd.DataFrame:
