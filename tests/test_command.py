@@ -332,6 +332,7 @@ def run_of(play: Any, tmp_path: Path) -> Callable[..., str]:
         (["generator=stand_in", "generator.size=0"], "stand_in: size must be at least 1 pixel, got 0"),
         (["mitigation=[drop_words]", "mitigation.drop_words.probability=2"],
          "drop_words.probability must lie between 0 and 1, got 2"),
+        (["metric=[published]", "metric.published.least=0"], "least must be at least 1, got 0"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )  # fmt: skip

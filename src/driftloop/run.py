@@ -125,7 +125,8 @@ def _warn_of_the_instruments(doubts: Sequence[str], keep: Keep) -> None:
 def build_all(experiment: Experiment) -> None:
     """Constructors validate; a wrong value is found here, in milliseconds, and not after an hour of generating."""
     options = [experiment.generator, experiment.captioner, experiment.locator, experiment.engine]
-    for option in (*options, *experiment.mitigations, *experiment.classifiers, *experiment.concept_classifiers):
+    readers = (*experiment.classifiers, *experiment.concept_classifiers)
+    for option in (*options, *experiment.mitigations, *readers, *experiment.metrics):
         option.build()
 
 

@@ -7,13 +7,14 @@ Each fixture is the folder that `save_pretrained` wrote, once per session.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from toys import seeded, widened
 
 WORDS = (  # noqa: SIM905 (as a list it would fill a page)
     "a the of and in on with photo picture woman man girl boy person child old young sad happy angry neutral running "
@@ -54,26 +55,6 @@ def pictures() -> list[Image.Image]:
 def captions() -> list[str]:
     choose = np.random.default_rng(6)
     return [" ".join(choose.choice(WORDS, size=6)) for _ in range(16)]
-
-
-def seeded(build: Callable[[], Any]) -> Any:
-    """Builds a module from a fixed seed without leaving a trace in the global generator; weights wide enough to matter."""
-    import torch
-
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(11)
-        return build().eval()
-
-
-def widened(module: Any, scale: float) -> Any:
-    """Scales matrices up, so that a toy's answers depend on its input instead of hovering around zero."""
-    import torch
-
-    with torch.no_grad():
-        for weight in module.parameters():
-            if weight.ndim in (2, 4):  # linear and convolution; embeddings of positions would drown the image
-                weight.mul_(scale)
-    return module
 
 
 def _word_tokenizer(specials: list[str], **options: Any) -> Any:

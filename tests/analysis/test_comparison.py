@@ -17,6 +17,7 @@ from driftloop.analysis.material import Instrument
 from driftloop.core.errors import ConfigError
 from driftloop.statistics.multiplicity import holm
 from driftloop.statistics.tests import mcnemar
+from rows import only
 
 CATEGORIES = {"gender": ("female", "male"), "age": ("0-19", "20-39", "40+")}
 INSTRUMENT = Instrument(name="vit", folder="labels/vit-0", kind="labels", categories=CATEGORIES)
@@ -68,12 +69,6 @@ def arm(
     rows = readings(run, n, seed, **how) if rows is None else rows
     read = ReadBy(instrument=INSTRUMENT, identity=identity, readings=rows)
     return Arm(run=run, seeds=seed_table(n), read_by=[read], declared=frozenset(declared))
-
-
-def only(table: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
-    for column, value in wanted.items():
-        table = table[table[column] == value]
-    return table
 
 
 def shares(one: Arm, attribute: str) -> pd.DataFrame:

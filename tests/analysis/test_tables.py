@@ -10,6 +10,7 @@ from scipy import stats
 from driftloop.analysis.families import adjust_tests
 from driftloop.analysis.study import Extent
 from driftloop.analysis.tables import analyse_tables
+from rows import one, only
 
 CATEGORIES = {"vit": {"gender": ["female", "male"], "age": ["0-19", "20-39", "40+"]}}
 GENDER = {"vit": {"gender": ["female", "male"]}}
@@ -57,18 +58,6 @@ def made_up(n_seeds=30, rounds=3, replicates=2, seed=0, unread=0.2):
 def analysed(readings, seeds, **settings):
     settings = {"categories": CATEGORIES, "baseline_round": 0, "root_seed": 7, "resamples": 50} | settings
     return analyse_tables(readings, seeds, **settings)
-
-
-def only(table, **wanted):
-    for column, value in wanted.items():
-        table = table[table[column] == value]
-    return table
-
-
-def one(table, **wanted):
-    found = only(table, **wanted)
-    assert len(found) == 1, found
-    return found.iloc[0]
 
 
 def naive_shares(readings, seeds, concept, attribute, category, round_):

@@ -6,6 +6,7 @@ import pytest
 from scipy import stats
 
 from driftloop.analysis.tables import analyse_tables
+from rows import one
 
 GROUPS = ("0-19", "20-39", "40+")
 CATEGORIES = {"vit": {"age": GROUPS, "gender": ["female", "male"]}}
@@ -32,12 +33,6 @@ def made_up(n=40, rounds=3, replicates=2, seed=0, unread=0.2, ages=None):
 def analysed(readings, seeds, **settings):
     settings = {"categories": CATEGORIES, "baseline_round": 0, "root_seed": 7, "resamples": 200} | settings
     return analyse_tables(readings, seeds, **settings)
-
-
-def one(table, **wanted):
-    found = table[np.logical_and.reduce([table[column] == value for column, value in wanted.items()])]
-    assert len(found) == 1, found
-    return found.iloc[0]
 
 
 def test_means_and_shifts_are_the_naive_ones():

@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from toys import saved
 
 WORDS = "a photo of woman man child old young person".split()  # noqa: SIM905
 
@@ -21,21 +22,6 @@ def pictures() -> list[Image.Image]:
     draw = np.random.default_rng(5)
     patches = [draw.integers(0, 256, (4, 4, 3), dtype=np.uint8) for _ in range(8)]
     return [Image.fromarray(patch.repeat(8, axis=0).repeat(8, axis=1)) for patch in patches]
-
-
-def saved(folder: Path, build: Callable[[], Any], *others: Any, widen: float = 1.0) -> Path:
-    """Builds a model from a fixed seed, makes its weights large enough to matter, and writes it with its other parts."""
-    import torch
-
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.default_generator.manual_seed(11)
-        model = build().eval()
-        for weight in model.parameters():
-            if weight.ndim in (2, 4):
-                weight.mul_(widen)
-    for part in (model, *others):
-        part.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="session")

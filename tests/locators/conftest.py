@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from toys import saved
 
 LABELS = {0: "person", 1: "bicycle", 2: "dog"}
 WORDS = "a photo of human face person the .".split()  # noqa: SIM905
@@ -23,21 +23,6 @@ def pictures() -> list[Image.Image]:
     sizes = [(32, 32), (48, 32), (32, 48)]
     patches = [draw.integers(0, 256, (4, 4, 3), dtype=np.uint8) for _ in range(9)]
     return [Image.fromarray(patch).resize(sizes[number % 3], 0) for number, patch in enumerate(patches)]
-
-
-def saved(folder: Path, build: Callable[[], Any], *others: Any, widen: float = 1.0) -> Path:
-    """Builds a model from a fixed seed, makes its weights large enough to matter, and writes it with its other parts."""
-    import torch
-
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.default_generator.manual_seed(11)
-        model = build().eval()
-        for weight in model.parameters():
-            if weight.ndim in (2, 4):
-                weight.mul_(widen)
-    for part in (model, *others):
-        part.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from driftloop.analysis.tables import core_tables
 from driftloop.metrics.correction import INSTRUMENT_COLUMNS, Correction
 from driftloop.stages.analyse import added
 from driftloop.statistics.quantification import adjusted_count
+from rows import one, only
 
 AGES, FINE = ("young", "old"), ("0-9", "10-29", "30-59", "60+")
 ERRS = {"young": (0.85, 0.15), "old": (0.2, 0.8)}
@@ -56,18 +57,6 @@ def material(
         settings=Settings(root_seed=0, resamples=200, level=0.95, ordered=frozenset(), confirmatory=None),
         baseline_round=0,
     )
-
-
-def only(table, **wanted):
-    for column, value in wanted.items():
-        table = table[table[column] == value]
-    return table
-
-
-def one(table, **wanted):
-    found = only(table, **wanted)
-    assert len(found) == 1, found
-    return found.iloc[0]
 
 
 def test_there_is_a_row_per_method_group_round_and_label():

@@ -15,6 +15,7 @@ from driftloop.metrics import published
 from driftloop.metrics.published import PUBLISHED_COLUMNS, WAY_COLUMNS, Published
 from driftloop.phantom.export import phase
 from playing import composed, played
+from rows import only
 
 CARRIED = Path(published.__file__).with_name("published_shares.csv")
 REFERENCE = Path(__file__).parents[2] / "results/reference/published_shares.csv"
@@ -65,12 +66,6 @@ def material(n=120, *, dataset="raf_db", kind="emotion", concepts=CONCEPTS, cate
         settings=Settings(root_seed=0, resamples=100, level=0.95, ordered=frozenset({"age"}), confirmatory=None),
         baseline_round=0,
     )
-
-
-def only(table, **wanted):
-    for column, value in wanted.items():
-        table = table[table[column] == value]
-    return table
 
 
 def carried(**wanted):

@@ -1,7 +1,6 @@
 """The metrics `mention` and `decomposition`: counts by hand, and what was planted in runs of the built-in world."""
 
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -12,6 +11,7 @@ from driftloop.metrics.decomposition import DECOMPOSITION_COLUMNS, NOT_IDENTIFIE
 from driftloop.metrics.mention import MENTION_COLUMNS, MentionMetric
 from driftloop.phantom.world import CATEGORIES
 from playing import composed, played
+from rows import only
 
 KEY = ["concept", "attribute", "category", "classifier", "round"]
 ALIKE = ", ".join(f"{activity}: 0.95" for activity in CATEGORIES["activity"])
@@ -51,12 +51,6 @@ def material(
         settings=Settings(root_seed=0, resamples=100, level=0.95, ordered=frozenset({"age"}), confirmatory=None),
         baseline_round=0,
     )
-
-
-def only(table: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
-    for column, value in wanted.items():
-        table = table[table[column] == value]
-    return table
 
 
 # Mention -------------------------------------------------------------------------------------------------------------

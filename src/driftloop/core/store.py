@@ -149,7 +149,7 @@ class Store:
 
     def history(self, chains: Iterable[str], *, again: bool = False) -> list[dict[str, Any]]:
         """The rows of some chains by round, as far as the next round needs them; `again` as in `last_rounds`."""
-        columns = ["chain", "round", "status", "caption", "image_sha256"]
+        columns = ["chain", "round", "status", "caption", "image", "image_sha256"]
         rows = {(row["chain"], row["round"]): row for row in self.rows("rounds", columns, chains).to_pylist()}
         failed, kept = set[str](), []
         for row in sorted(rows.values(), key=lambda row: row["round"]):

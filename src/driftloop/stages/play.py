@@ -244,11 +244,8 @@ class Play:
         """Where each chain of a wave stands, from its rows; nothing is read for chains that have none."""
         stands = {chain.key: Stand() for chain in crew}
         begun = [key for key in stands if key in last]
-        if begun:
-            rows = self.store.rows("rounds", ["chain", "round", "image"], begun).to_pylist()
-            images = {(row["chain"], row["round"]): row["image"] for row in rows}
-            for row in self.store.history(begun, again=self.again):
-                stands[row["chain"]].step(row | {"image": images[row["chain"], row["round"]]})
+        for row in self.store.history(begun, again=self.again) if begun else []:
+            stands[row["chain"]].step(row)
         return stands
 
 

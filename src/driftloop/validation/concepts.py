@@ -10,12 +10,12 @@ from itertools import product
 import numpy as np
 
 from driftloop.core import rng
-from driftloop.statistics.calibration import Record, World, check_means
+from driftloop.statistics.calibration import World, check_means
 from driftloop.statistics.intervals import share_limits, shift_limits
 from driftloop.statistics.moments import changes, moments
 from driftloop.statistics.panel import Bools, Floats, group
 from driftloop.statistics.tests import category_rejections
-from driftloop.validation.outcome import LEVEL, NAN, Case, Outcome, covers, holds, rejects
+from driftloop.validation.outcome import Case, Outcome, coverage, covers, holds, rejection, rejects
 
 SIZES = (100, 300)
 MIXES = {"concepts .4 to .15": (0.4, 0.25, 0.2, 0.15), "concepts .6 to .04": (0.6, 0.26, 0.1, 0.04)}
@@ -44,30 +44,10 @@ def cases(repetitions: int) -> Iterator[Case]:
 
 def of_concepts(world: World, n_seeds: int, repetitions: int, seed: int) -> Iterator[Outcome]:
     share, shift = check_means(world, n_seeds, repetitions, seed, standardised=True)
-    yield _covered("share", n_seeds, repetitions, share)
-    yield _covered("shift", n_seeds, repetitions, shift)
+    for quantity, record in (("share", share), ("shift", shift)):
+        yield coverage(quantity, n_seeds, repetitions, record.covered, record.width, demanded=n_seeds >= 100)
     if np.isfinite(shift.rejected):
-        yield Outcome(
-            quantity="test",
-            kind="rejects",
-            n_seeds=n_seeds,
-            repetitions=repetitions,
-            rate=shift.rejected,
-            demand=1 - LEVEL,
-        )
-
-
-def _covered(quantity: str, n_seeds: int, repetitions: int, record: Record) -> Outcome:
-    demand = LEVEL if n_seeds >= 100 else NAN
-    return Outcome(
-        quantity=quantity,
-        kind="covers",
-        n_seeds=n_seeds,
-        repetitions=repetitions,
-        rate=record.covered,
-        demand=demand,
-        width=record.width,
-    )
+        yield rejection("test", n_seeds, repetitions, shift.rejected, null=True)
 
 
 def of_cohorts(early: float, late: float, shared: float, cohorts: int, repetitions: int, seed: int) -> Iterator[Outcome]:

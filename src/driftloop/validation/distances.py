@@ -12,9 +12,9 @@ from itertools import product
 import numpy as np
 
 from driftloop.core import rng
-from driftloop.statistics.calibration import Record, World, check_pairs
+from driftloop.statistics.calibration import World, check_pairs
 from driftloop.statistics.distances import DISTANCES, ORDERED_DISTANCES
-from driftloop.validation.outcome import LEVEL, NAN, Case, Outcome
+from driftloop.validation.outcome import Case, Outcome, coverage, rejection
 
 PART = 10
 SIZES = (30, 100, 300)
@@ -35,30 +35,7 @@ def cases(repetitions: int) -> Iterator[Case]:
 
 def outcomes(world: World, n_seeds: int, repetitions: int, seed: int, *, null: bool) -> Iterator[Outcome]:
     omnibus, found = check_pairs(world, ALL, n_seeds, repetitions, seed, resamples=RESAMPLES)
-    yield _rejected("omnibus test", n_seeds, repetitions, omnibus, null=null)
+    yield rejection("omnibus test", n_seeds, repetitions, omnibus, null=null)
     for distance, record in zip(ALL, found, strict=True):
-        yield _covered(distance.__name__, n_seeds, repetitions, record)
-        yield _rejected(f"null of {distance.__name__}", n_seeds, repetitions, record.rejected, null=null)
-
-
-def _covered(quantity: str, n_seeds: int, repetitions: int, record: Record) -> Outcome:
-    return Outcome(
-        quantity=quantity,
-        kind="covers",
-        n_seeds=n_seeds,
-        repetitions=repetitions,
-        rate=record.covered,
-        demand=LEVEL if n_seeds >= 100 else 0.93,
-        width=record.width,
-    )
-
-
-def _rejected(quantity: str, n_seeds: int, repetitions: int, rate: float, *, null: bool) -> Outcome:
-    return Outcome(
-        quantity=quantity,
-        kind="rejects" if null else "finds",
-        n_seeds=n_seeds,
-        repetitions=repetitions,
-        rate=rate,
-        demand=1 - LEVEL if null else NAN,
-    )
+        yield coverage(distance.__name__, n_seeds, repetitions, record.covered, record.width)
+        yield rejection(f"null of {distance.__name__}", n_seeds, repetitions, record.rejected, null=null)

@@ -57,27 +57,38 @@ class Case:
 
 
 def covers(quantity: str, n_seeds: int, held: Bools, width: Floats, *, demanded: bool = True) -> Outcome:
-    """`held` and `width` of every repetition. The demand is one-sided: .95 from 100 seeds, .93 below (none under 30)."""
+    """`held` and `width` of every repetition."""
+    mean = float(np.nanmean(width)) if np.isfinite(width).any() else NAN
+    return coverage(quantity, n_seeds, held.size, float(held.mean()), mean, demanded=demanded)
+
+
+def coverage(quantity: str, n_seeds: int, repetitions: int, rate: float, width: float, *, demanded: bool = True) -> Outcome:
+    """The demand is one-sided: .95 from 100 seeds, .93 below (none under 30)."""
     demand = (LEVEL if n_seeds >= 100 else 0.93) if demanded and n_seeds >= 30 else NAN
     return Outcome(
         quantity=quantity,
         kind="covers",
         n_seeds=n_seeds,
-        repetitions=held.size,
-        rate=float(held.mean()),
+        repetitions=repetitions,
+        rate=rate,
         demand=demand,
-        width=float(np.nanmean(width)) if np.isfinite(width).any() else NAN,
+        width=width,
     )
 
 
 def rejects(quantity: str, n_seeds: int, rejected: Bools, *, null: bool) -> Outcome:
     """`rejected` of every repetition; `null` where there is nothing to be found."""
+    return rejection(quantity, n_seeds, rejected.size, float(rejected.mean()), null=null)
+
+
+def rejection(quantity: str, n_seeds: int, repetitions: int, rate: float, *, null: bool) -> Outcome:
+    """How often a test rejected; `null` where there is nothing to be found, and so a demand."""
     return Outcome(
         quantity=quantity,
         kind="rejects" if null else "finds",
         n_seeds=n_seeds,
-        repetitions=rejected.size,
-        rate=float(rejected.mean()),
+        repetitions=repetitions,
+        rate=rate,
         demand=1 - LEVEL if null else NAN,
     )
 

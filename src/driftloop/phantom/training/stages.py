@@ -109,11 +109,11 @@ class Workshop:
     def generator(self) -> None:
         """Stage: the diffusion model on the latents, and the whole pipeline."""
         denoiser = generator.train_generator(self._latents(), self.work)
-        critic = readers.trained_critic(self.bank, self.work)
-        generator.calibrate_generator(denoiser, self._latents(), self.decoder(), critic, self.work)
+        critic, decoder = readers.trained_critic(self.bank, self.work), self.decoder()
+        generator.calibrate_generator(denoiser, self._latents(), decoder, critic, self.work)
         if distributed.is_initialized() and distributed.get_rank() > 0:
             return
-        export.export_generator(generator.new_pipeline(denoiser, self.decoder()), self.models)
+        export.export_generator(generator.new_pipeline(denoiser, decoder), self.models)
 
     def _latents(self) -> torch.Tensor:
         path = self.work / "latents.pt"
