@@ -25,7 +25,7 @@ from playing import composed, environment
 
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src/driftloop"
-PLUGINS = ("datasets", "generators", "captioners", "classifiers", "locators", "mitigations", "metrics")
+PLUGINS = ("datasets", "generators", "captioners", "classifiers", "encoders", "locators", "mitigations", "metrics")
 HEAVY = ("torch", "diffusers", "transformers", "accelerate", "safetensors", "tokenizers", "matplotlib")
 
 
@@ -93,7 +93,8 @@ def allowed(name: str) -> tuple[str, ...]:
 
 
 SEEN_BY_PLUGINS = tuple(
-    f"core.{name}" for name in ("records", "rng", "errors", "batches", "words", "weights", "endpoint", "packs", "prompts")
+    f"core.{name}"
+    for name in ("records", "rng", "errors", "batches", "words", "weights", "embedding", "endpoint", "packs", "prompts")
 )
 
 
@@ -175,6 +176,9 @@ WANTED = {  # what else an option wants to be told before it can be built
     "captioner=openai_chat": ["captioner.served_model=toy"],
     "captioner=human": [f"captioner.captions_file={ROOT / 'tests/captioners/captions.csv'}"],
     "generator=openai_images": ["generator.served_model=toy"],
+    "encoder=transformers": ["encoder.transformers.model=a/b"],
+    "encoder=sentence": ["encoder.sentence.model=a/b"],
+    "metric=meaning": ["encoder=[phantom_clip]"],
 }
 
 
@@ -208,7 +212,7 @@ def test_every_option_composes_binds_and_builds(path: Path, inputs: dict[str, st
         words.append("dataset.prompts=[a,b]")
     asked = composed(*words, *WANTED.get(name_of(path), []))
     member = {"mitigation": "mitigations", "classifier": "classifiers", "metric": "metrics"}
-    member |= {"concept_classifier": "concept_classifiers"}
+    member |= {"concept_classifier": "concept_classifiers", "encoder": "encoders"}
     found = getattr(asked, member.get(group, group))
     for one in found if isinstance(found, list) else [found]:
         if one is not None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from driftloop.core.config import Option
+from driftloop.core.counterfactuals import most_versions
 from driftloop.core.errors import DriftloopError
 from driftloop.core.experiment import Experiment
 from driftloop.core.inventory import Weight, here, licence, memory, weights_in
@@ -26,6 +27,7 @@ from driftloop.core.store import Store
 from driftloop.core.weights import BUILTIN
 from driftloop.run import build_all, console
 from driftloop.stages.fetch import offered
+from driftloop.stages.probe import captions_of, drawings, place_of, probed_seeds
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -164,7 +166,7 @@ def _fill(said: Plan, experiment: Experiment, store: Store, seeds: Sequence[Seed
     chains = [f"{seed.seed_id}/{number}" for seed in seeds for number in range(experiment.replicates)]
     pictures = _samples(seeds)
     said.work = list(_work(experiment, store, chains, pictures))
-    new = sum(work.left for work in said.work if work.stage == "generate")
+    new = sum(work.left for work in said.work if work.stage in ("generate", "probe"))
     size = _picture_bytes(store, experiment, pictures)
     said.disk = None if size is None else new * size + _seed_bytes(store, seeds, pictures)
     if said.disk is not None and said.disk > said.free:
@@ -186,10 +188,31 @@ def _work(experiment: Experiment, store: Store, chains: Sequence[str], pictures:
         ):
             seconds = float(recorded[stage]) if rows[f"seconds_{stage}"].notna().any() else None
             yield _timed(stage, all_of, done, seconds, lambda: _play_seconds(option, pictures))  # noqa: B023
+    if "probe" in experiment.stages:
+        yield _probe_work(experiment, store, pictures)
     for folder, option, _ in experiment.instruments() if "measure" in experiment.stages else []:
         found = store.rows(folder, ["chain", "round"], chains).to_pydict()
         read = sum(number <= experiment.rounds for _, number in {*zip(found["chain"], found["round"], strict=True)})
         yield _timed(f"measure {option.name}", whole, read, None, lambda: _read_seconds(option, experiment, pictures))  # noqa: B023
+    for folder, option, _ in experiment.encodings() if "measure" in experiment.stages else []:
+        found = store.rows(folder, ["chain", "round"], chains).to_pydict()
+        seen = sum(number <= experiment.rounds for _, number in {*zip(found["chain"], found["round"], strict=True)})
+        yield _timed(f"embed {option.name}", whole, seen, None, lambda: _embed_seconds(option, pictures))  # noqa: B023
+
+
+def _probe_work(experiment: Experiment, store: Store, pictures: list[Image]) -> Work:
+    """Pictures of probes; before there are captions, as many as there can be at most."""
+    seeds, asked = probed_seeds(experiment.seeds, experiment), (experiment.probe_attributes, experiment.probe_replicates)
+    captions = _told(lambda: captions_of(store, seeds), [])
+    if captions is None:
+        whole, done = len(seeds) * asked[1] * most_versions(asked[0]), 0
+    else:
+        there = set(store.probes(place_of(experiment))["chain"])
+        drawn = {
+            (row["seed_id"], row["replicate"], row["caption"]): row["chain"] in there for row in drawings(captions, *asked)
+        }
+        whole, done = len(drawn), sum(drawn.values())
+    return _timed("probe", whole, done, None, lambda: _play_seconds(experiment.generator, pictures))
 
 
 def _timed(stage: str, whole: int, done: int, recorded: float | None, calibrate: Callable[[], float | None]) -> Work:
@@ -234,6 +257,20 @@ def _read_seconds(option: Option, experiment: Experiment, pictures: Sequence[Ima
     finally:
         if hasattr(classifier, "unload"):
             classifier.unload()
+
+
+def _embed_seconds(option: Option, pictures: Sequence[Image]) -> float | None:
+    """Seconds a picture and its caption, of one batch of an encoder."""
+    if not pictures or not _can_be_timed(option):
+        return None
+    encoder, rows = option.build(), option.batch_size
+    shown = [pictures[number % len(pictures)] for number in range(rows)]
+    sides: list[tuple[Any, list[Any]]] = [(encoder.embed_images, shown), (encoder.embed_texts, [CAPTION] * rows)]
+    try:
+        return sum(_clocked(lambda count: call(items[:count]), rows)[0] for call, items in sides if call)  # noqa: B023
+    finally:
+        if hasattr(encoder, "unload"):
+            encoder.unload()
 
 
 def _clocked(call: Callable[[int], Sequence[Any]], rows: int) -> tuple[float, Sequence[Any]]:

@@ -20,6 +20,7 @@ from driftloop.core.experiment import Experiment
 from driftloop.core.store import Store, write_bytes
 from driftloop.core.watch import Watch, listening
 from driftloop.stages.fetch import Fetched, fetch, record_of
+from driftloop.stages.probe import check as check_probes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +42,9 @@ def run(experiment: Experiment, watch: Watch, command: Sequence[str], overrides:
         return
     if "play" in experiment.stages:
         _ = experiment.seeds  # an empty data set, or an id that stands twice, is told before a folder is made
-    doubts = experiment.check_instruments() if "measure" in experiment.stages else []
+    if "probe" in experiment.stages:
+        check_probes(experiment)
+    doubts = experiment.check_instruments() if {"measure", "probe"} & set(experiment.stages) else []
     store = experiment.store()
     store.claim(experiment.identity, experiment.names, experiment.config)
     with recorded(store, experiment, command, overrides) as keep, listening(watch):
@@ -125,7 +128,7 @@ def _warn_of_the_instruments(doubts: Sequence[str], keep: Keep) -> None:
 def build_all(experiment: Experiment) -> None:
     """Constructors validate; a wrong value is found here, in milliseconds, and not after an hour of generating."""
     options = [experiment.generator, experiment.captioner, experiment.locator, experiment.engine]
-    readers = (*experiment.classifiers, *experiment.concept_classifiers)
+    readers = (*experiment.classifiers, *experiment.concept_classifiers, *experiment.encoders)
     for option in (*options, *experiment.mitigations, *readers, *experiment.metrics):
         option.build()
 
@@ -138,6 +141,9 @@ def stages(experiment: Experiment, store: Store, watch: Watch, keep: Keep) -> No
         keep()
     if "measure" in experiment.stages:
         engine.measure(experiment, store, watch)
+        keep()
+    if "probe" in experiment.stages:
+        engine.probe(experiment, store, watch)
         keep()
     watch.stop_if_asked()
     if not engine.leads:

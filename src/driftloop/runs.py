@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -190,12 +191,18 @@ def load_runs(results_dir: Path | str = "results") -> Runs:
 def compare(arm: Run, reference: Run, *, level: float = 0.95, resamples: int = 2000, min_seeds: int = 10) -> pd.DataFrame:
     """`arm` minus `reference` on the seeds of both, paired by seed: a tidy row per concept, attribute, category and round.
 
-    `quantity` is the `share` at the round or the `shift` from the baseline, `value` its difference with `low` and `high`
-    over `n_seeds`. See `analysis.comparison.differences`. ConfigError where the runs have no seed or no instrument in common.
+    `quantity` is the `share` at the round or the `shift` from the baseline, `years` where ages are read, or what a `metric`
+    of both offers by seed; `value` is its difference with `low` and `high` over `n_seeds`. See
+    `analysis.comparison.differences`. ConfigError where the runs have no seed or no instrument in common; a warning names
+    what else is not compared, and why.
     """
-    from driftloop.analysis.comparison import Rules, compared
+    from driftloop.analysis.comparison import Rules, compared, remarks
 
-    return compared(arm_of(arm), arm_of(reference), Rules(level=level, resamples=resamples, min_seeds=min_seeds))
+    arms = arm_of(arm), arm_of(reference)
+    found = compared(*arms, Rules(level=level, resamples=resamples, min_seeds=min_seeds))
+    for remark in remarks(*arms):
+        warnings.warn(remark, stacklevel=2)
+    return found
 
 
 def arm_of(run: Run) -> Arm:
@@ -212,7 +219,22 @@ def arm_of(run: Run) -> Arm:
         told.pop("judges_itself", None)  # said of the captioner beside it, not of the instrument
         readings = _within(run, run.store.readings(folder))
         read_by.append(ReadBy(instrument=instrument, identity=json.dumps([kind, told], sort_keys=True), readings=readings))
-    return Arm(run=run.run_id, seeds=seeds, read_by=read_by, declared=_declared(run))
+    return Arm(run=run.run_id, seeds=seeds, read_by=read_by, declared=_declared(run), **_by_seed(run))
+
+
+def _by_seed(run: Run) -> dict[str, Any]:
+    """What an arm has of the table by_seed; nothing before the run was analysed with a metric that makes it."""
+    from driftloop.analysis.by_seed import BY_SEED
+
+    if BY_SEED not in run.tables:
+        return {}
+    rows, inputs = run.table(BY_SEED), run.store.read_json("analysis/inputs.json")
+    settings = {name: inputs.get("metrics", {}).get(name) for name in sorted(set(rows["metric"]))}
+    return {
+        "by_seed": rows,
+        "metrics": {name: json.dumps(each, sort_keys=True) for name, each in settings.items()},
+        "code": json.dumps(inputs.get("code"), sort_keys=True),
+    }
 
 
 def _folders(run: Run) -> list[str]:

@@ -10,14 +10,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
+from scipy import stats
 
-from driftloop.analysis.comparison import Arm, ReadBy, Rules, compared, differences
+from driftloop.analysis.by_seed import seed_rows
+from driftloop.analysis.comparison import Arm, ReadBy, Rules, compared, differences, remarks
 from driftloop.analysis.families import adjust_differences
 from driftloop.analysis.material import Instrument
+from driftloop.analysis.study import Study
 from driftloop.core.errors import ConfigError
-from driftloop.statistics.multiplicity import holm
+from driftloop.statistics.multiplicity import benjamini_hochberg, holm
 from driftloop.statistics.tests import mcnemar
-from rows import only
+from rows import one, only
 
 CATEGORIES = {"gender": ("female", "male"), "age": ("0-19", "20-39", "40+")}
 INSTRUMENT = Instrument(name="vit", folder="labels/vit-0", kind="labels", categories=CATEGORIES)
@@ -284,3 +287,148 @@ def _drawn(run: str, likely: NDArray[np.float64], gain: float, generator: np.ran
 def _row(one: Arm, reference: Arm) -> pd.Series[Any]:
     table = differences(one, reference, Rules(resamples=10))
     return only(table, concept="all", category="female", round=1, quantity="shift").iloc[0]
+
+
+# Ages in years -------------------------------------------------------------------------------------------------------
+
+
+def aged(run: str, seed: int, *, older: float = 0.0) -> Arm:
+    """Ages beside the groups; at the baseline those of the seed's picture, later `older` years more than drawn."""
+    rows, draws = readings(run, 18, seed), np.random.default_rng(seed)
+    drawn = draws.uniform(20, 60, len(rows)) + older
+    ages = (rows["seed_id"].str[1:].astype(int) + 20.0).where(rows["round"] == 0, drawn)
+    known = (rows["attribute"] == "age") & (rows["status"] == "ok")
+    return arm(run, rows=rows.assign(years=ages.where(known)))
+
+
+def test_ages_differ_by_the_naive_difference_in_years() -> None:
+    a, b = aged("a", 1, older=5), aged("b", 2)
+    table = differences(a, b, RULES)
+    years = table[table["quantity"].isin(["years", "years_shift"])]
+    assert set(years["attribute"]) == {"age"}
+    assert len(years) == 5 * 3 * 2  # groups × rounds × quantities
+    rows = [only(each.read_by[0].readings, attribute="age") for each in (a, b)]
+    ages = [each.pivot_table(index="seed_id", columns="round", values="years") for each in rows]
+    for round_ in (1, 2):
+        level = (ages[0][round_] - ages[1][round_]).dropna()
+        row = one(years, concept="all", round=round_, quantity="years")
+        assert (row["value"], row["n_seeds"]) == (pytest.approx(level.mean()), len(level))
+        assert row["low"] < row["value"] < row["high"]
+        shift = (ages[0][round_] - ages[0][0] - (ages[1][round_] - ages[1][0])).dropna()
+        row = one(years, concept="all", round=round_, quantity="years_shift")
+        assert (row["value"], row["n_seeds"]) == (pytest.approx(shift.mean()), len(shift))
+    first = one(years, concept="all", round=0, quantity="years_shift")
+    assert first["value"] == 0
+    assert first[["low", "high", "p_value"]].isna().all()
+
+
+def test_an_arm_without_years_is_compared_in_groups_alone() -> None:
+    table = differences(aged("a", 1), arm("b", seed=2), RULES)
+    assert set(table["quantity"]) == {"share", "shift"}
+
+
+# What metrics offer --------------------------------------------------------------------------------------------------
+
+
+def offering(one: Arm, rows: pd.DataFrame, *, settings: str = "same", code: str = "same", metric: str = "likeness") -> Arm:
+    return replace(one, by_seed=rows.assign(metric=metric), metrics={metric: settings}, code=code)
+
+
+def likeness(run: str, n: int, seed: int, *, instrument: str = "", scale: float = 0.5, unread: float = 0.2) -> pd.DataFrame:
+    """Values by seed at rounds 1 and 2, some missing, as a metric makes them."""
+    draws = np.random.default_rng(seed)
+    values = draws.uniform(-0.2, 1, (n, 2, 1))
+    values[draws.random(values.shape) < unread] = np.nan
+    names, numbers = (pd.Index(each) for each in ([f"s{i:03d}" for i in range(n)], range(LAST + 1)))
+    nothing = np.zeros((n, 1, LAST + 1), np.bool_)
+    study = Study(run, "emotion", names, pd.Index([0]), numbers, 0, nothing, nothing, [])
+    return seed_rows(study, values, quantity="to_seed", scale=scale, rounds=[1, 2], instrument=instrument)
+
+
+def test_what_a_metric_offers_by_seed_is_compared_without_being_known() -> None:
+    mine, other = likeness("a", 18, 5), likeness("b", 18, 6)
+    table = differences(offering(arm("a", seed=1), mine), offering(arm("b", seed=2), other), RULES)
+    found = only(table, metric="likeness")
+    assert set(found["quantity"]) == {"to_seed"}
+    assert len(found) == 5 * 2  # groups × rounds
+    assert (found["baseline_round"] == 0).all()
+    assert (found[["classifier", "instrument", "attribute", "category"]] == "").all(axis=None)
+    for round_ in (1, 2):
+        values = [only(each, round=round_).set_index("seed_id")["value"] for each in (mine, other)]
+        difference = (values[0] - values[1]).dropna()
+        row = one(found, concept="all", round=round_)
+        assert (row["value"], row["n_seeds"]) == (pytest.approx(difference.mean()), len(difference))
+        student = stats.ttest_1samp(difference, 0).confidence_interval()
+        assert row["low"] <= student.low + 0.02
+        assert row["high"] >= student.high - 0.02
+    plain = differences(arm("a", seed=1), arm("b", seed=2), RULES)
+    pd.testing.assert_frame_equal(table[table["metric"] == ""].reset_index(drop=True), plain)
+
+
+def test_a_metric_that_nobody_differs_in_still_has_an_interval_of_its_own_scale() -> None:
+    rows = likeness("a", 18, 5)
+    widths = []
+    for scale in (0.1, 1.0):
+        a, b = (offering(arm(run), rows.assign(scale=scale)) for run in "ab")
+        row = one(differences(a, b, RULES), metric="likeness", concept="all", round=1)
+        assert (row["value"], row["p_value"]) == (0, 1)
+        widths.append(row["high"] - row["low"])
+    assert widths[0] > 0
+    assert widths[1] == pytest.approx(10 * widths[0])
+
+
+def test_what_depends_on_an_instrument_is_compared_where_that_is_the_same_whatever_its_folder() -> None:
+    a = offering(arm("a"), likeness("a", 18, 5, instrument="labels/vit-0"))
+    elsewhere = replace(INSTRUMENT, folder="labels/vit-9")
+    b = arm("b", seed=2)
+    b = replace(b, read_by=[replace(b.read_by[0], instrument=elsewhere)])
+    b = offering(b, likeness("b", 18, 6, instrument="labels/vit-9"))
+    found = only(differences(a, b, RULES), metric="likeness")
+    assert len(found) == 5 * 2
+    assert set(found["instrument"]) == {"labels/vit-0"}
+    assert set(found["classifier"]) == {"vit"}
+    other = offering(b, likeness("b", 18, 6, instrument="labels/nobody-0"))
+    assert only(differences(a, other, RULES), metric="likeness").empty
+
+
+def test_a_metric_with_other_settings_is_not_compared_and_that_is_told() -> None:
+    a, b = (offering(arm(run), likeness(run, 18, 5)) for run in "ab")
+    other = replace(b, metrics={"likeness": "another encoder"})
+    assert only(differences(a, other, RULES), metric="likeness").empty
+    assert remarks(a, b) == []
+    assert remarks(a, other) == ["metric likeness is not compared: its settings were not the same in a and b"]
+    assert remarks(a, arm("b")) == ["metric likeness is not compared: b was analysed without it"]
+    assert remarks(a, replace(b, code="older")) == [
+        "a and b were analysed by different versions of the code: analyse both again"
+    ]
+
+
+def test_instruments_and_rounds_of_one_run_alone_are_told() -> None:
+    a, b = arm("a"), arm("b", seed=1)
+    more = ReadBy(instrument=replace(INSTRUMENT, folder="labels/judge-1"), identity="other", readings=readings("b", 18, 3))
+    assert remarks(a, replace(b, read_by=[*b.read_by, more])) == [
+        "labels/judge-1 is not compared: it read b and not, with the same settings and locator, a"
+    ]
+    short = replace(a.read_by[0], readings=a.read_by[0].readings.query("round < 2"))
+    assert remarks(replace(a, read_by=[short]), b) == ["later rounds are not compared: vit read a to round 1 and b to round 2"]
+
+
+def test_a_replicate_that_one_arm_lacks_weighs_nothing() -> None:
+    """Seeds count alike: the mean of three replicates stands against the one there is."""
+    a, b = arm("a", seed=1, replicates=3, unread=0), arm("b", seed=2, replicates=1, unread=0)
+    row = one(differences(a, b, RULES), concept="all", category="female", round=1, quantity="share")
+    rates = [shares(each, "gender")[("female", 1)] for each in (a, b)]
+    assert row["value"] == pytest.approx((rates[0] - rates[1]).mean())
+    assert row["n_seeds"] == 18
+
+
+def test_everything_new_is_exploratory_and_adjusted_within_its_quantity() -> None:
+    a, b = (offering(aged(run, i), likeness(run, 18, i)) for i, run in enumerate("ab", start=5))
+    table = compared(a, b, RULES)
+    for quantity in ("years", "years_shift", "to_seed"):
+        rows = only(table, quantity=quantity).dropna(subset=["p_value"])
+        names = list(range(len(rows)))
+        adjusted = benjamini_hochberg(dict(zip(names, rows["p_value"], strict=True)))
+        assert rows["p_adjusted"].tolist() == pytest.approx(list(adjusted.values()))
+        assert rows["family"].isna().all()
+        assert rows["test_p_adjusted"].isna().all()

@@ -22,10 +22,13 @@ from driftloop.core.store import Store
 from driftloop.core.watch import Watch
 from driftloop.report import figures
 from driftloop.report import page as pages
+from driftloop.report.parts import Drawn
 from driftloop.run import run
 from driftloop.stages.report import report
 
 Edit = Callable[[pd.DataFrame], pd.DataFrame]
+ORIGINAL = ("experiment=phantom_exact", "dataset.limit=72", "rounds=3", "filmstrips=3")
+UNREPORTED = shutil.ignore_patterns("report", "figures")
 
 
 @dataclass
@@ -84,20 +87,50 @@ def played(folder: Path, *words: str) -> Played:
 def original(tmp_path_factory: pytest.TempPathFactory) -> Played:
     """60 seeds × 3 rounds, with a planted truth."""
     folder = tmp_path_factory.mktemp("exact")
-    return played(folder, "experiment=phantom_exact", "dataset.limit=72", "rounds=3", "filmstrips=3")
+    return played(folder, *ORIGINAL)
 
 
-def sketched(name: str, caption: str, layouts: tuple[Any, Any], make: Callable[[Any], Any]) -> pages.Drawn:
+@pytest.fixture(scope="session")
+def measured(original: Played, tmp_path_factory: pytest.TempPathFactory) -> Played:
+    """The same run with the tables of some metrics."""
+    folder = tmp_path_factory.mktemp("measured")
+    shutil.copytree(original.store.folder, folder / original.store.run_id, ignore=UNREPORTED)
+    return played(folder, *ORIGINAL, "metric=[mention,decomposition,trend,correction]")
+
+
+def unmade(name: str, caption: str, _: tuple[Any, Any], __: Callable[[Any], Any]) -> Drawn:
+    """A figure that is only named."""
+    return Drawn(name, caption, Markup("<svg></svg>"), Markup("<svg></svg>"), 100, "", b"")
+
+
+def sketched(name: str, caption: str, layouts: tuple[Any, Any], make: Callable[[Any], Any]) -> Drawn:
     """A figure that is made but not written out, which is what takes long."""
     with figures.style(name):
         make(layouts[1])
-    return pages.Drawn(name, caption, Markup("<svg></svg>"), Markup("<svg></svg>"), 100, "", b"")
+    return unmade(name, caption, layouts, make)
+
+
+def copied(run_: Played, folder: Path) -> Played:
+    shutil.copytree(run_.store.folder, folder / run_.store.run_id, ignore=UNREPORTED)
+    return Played(dataclasses.replace(run_.experiment, results_dir=folder))
 
 
 @pytest.fixture
 def a_run(original: Played, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Played:
-    """A copy of the small run that a test may change; its figures are only sketched."""
+    """A copy of the small run that a test may change; its figures are not drawn."""
+    monkeypatch.setattr(pages, "draw", unmade)
+    return copied(original, tmp_path)
+
+
+@pytest.fixture
+def a_drawn_run(a_run: Played, monkeypatch: pytest.MonkeyPatch) -> Played:
+    """The same, its figures sketched."""
     monkeypatch.setattr(pages, "draw", sketched)
-    unreported = shutil.ignore_patterns("report", "figures")
-    shutil.copytree(original.store.folder, tmp_path / original.store.run_id, ignore=unreported)
-    return Played(dataclasses.replace(original.experiment, results_dir=tmp_path))
+    return a_run
+
+
+@pytest.fixture
+def a_measured_run(measured: Played, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Played:
+    """A copy of the run with the tables of metrics; its figures sketched."""
+    monkeypatch.setattr(pages, "draw", sketched)
+    return copied(measured, tmp_path)

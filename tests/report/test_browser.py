@@ -10,13 +10,13 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.mark.parametrize("width", [400, 1200])
-def test_the_page_opens_from_a_file(browser: Any, original: Any, width: int) -> None:
-    original.report()
+def test_the_page_opens_from_a_file(browser: Any, measured: Any, width: int) -> None:
+    measured.report()
     view = browser.new_page(viewport={"width": width, "height": 900})
     asked, said = [], []
     view.on("request", lambda request: asked.append(request.url))
     view.on("console", lambda message: said.append(message.text))
-    view.goto((original.store.folder / "report/index.html").as_uri())
+    view.goto((measured.store.folder / "report/index.html").as_uri())
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
     assert said == []
     assert view.evaluate("document.documentElement.scrollWidth") <= width

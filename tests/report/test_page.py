@@ -81,7 +81,7 @@ def test_the_answer_is_that_of_the_tables(whole: str, original: Any) -> None:
 
 def test_the_sections_stand_in_their_order(whole: str) -> None:
     names = re.findall(r'<section id="(\w+)">', whole)
-    assert names == ["answer", "drift", "concepts", "distances", "coverage", "chains", "card", "limits"]
+    assert names == ["answer", "coverage", "drift", "concepts", "distances", "chains", "card", "limits"]
     assert re.findall(r'<a href="#(\w+)">', whole) == names
 
 
@@ -213,29 +213,29 @@ def test_a_page_that_was_deleted_is_made_again(a_run: Any) -> None:
 # Runs that went otherwise --------------------------------------------------------------------------------------------
 
 
-def test_shifts_that_cannot_be_told(a_run: Any) -> None:
+def test_shifts_that_cannot_be_told(a_drawn_run: Any) -> None:
     def unknown(drift: pd.DataFrame) -> pd.DataFrame:
         return drift.assign(**dict.fromkeys(tables.SHIFT, float("nan")), n_pairs=0)
 
-    a_run.edit("analysis/drift", unknown)
-    answer = section(a_run.report(), "answer")
+    a_drawn_run.edit("analysis/drift", unknown)
+    answer = section(a_drawn_run.report(), "answer")
     assert answer.count("nothing can be said about its drift") == 2
     assert "<figure" not in answer
 
 
-def test_intervals_that_cannot_be_told(a_run: Any) -> None:
-    a_run.edit("analysis/drift", lambda drift: drift.assign(shift_low=float("nan"), shift_high=float("nan")))
-    assert "too few for an interval" in section(a_run.report(), "answer")
+def test_intervals_that_cannot_be_told(a_drawn_run: Any) -> None:
+    a_drawn_run.edit("analysis/drift", lambda drift: drift.assign(shift_low=float("nan"), shift_high=float("nan")))
+    assert "too few for an interval" in section(a_drawn_run.report(), "answer")
 
 
-def test_only_the_baseline_was_read(a_run: Any) -> None:
-    a_run.edit("analysis/*", lambda table: table[table["round"] == 0])
-    assert section(a_run.report(), "answer").count("nothing can be said") == 2
+def test_only_the_baseline_was_read(a_drawn_run: Any) -> None:
+    a_drawn_run.edit("analysis/*", lambda table: table[table["round"] == 0])
+    assert section(a_drawn_run.report(), "answer").count("nothing can be said") == 2
 
 
-def test_one_concept(a_run: Any) -> None:
-    a_run.edit("analysis/*", lambda table: table[table["concept"].isin(["all", "all_standardised", "reading"])])
-    assert "not two concepts" in section(a_run.report(), "concepts")
+def test_one_concept(a_drawn_run: Any) -> None:
+    a_drawn_run.edit("analysis/*", lambda table: table[table["concept"].isin(["all", "all_standardised", "reading"])])
+    assert "not two concepts" in section(a_drawn_run.report(), "concepts")
 
 
 def test_no_planted_truth(a_run: Any) -> None:
@@ -243,18 +243,18 @@ def test_no_planted_truth(a_run: Any) -> None:
     assert "Expected from" not in section(a_run.report(), "answer")
 
 
-def test_chains_seeded_by_text_begin_at_round_1(a_run: Any) -> None:
+def test_chains_seeded_by_text_begin_at_round_1(a_drawn_run: Any) -> None:
     def from_1(table: pd.DataFrame) -> pd.DataFrame:
         return table[table["round"] > 0].assign(baseline_round=1)
 
-    a_run.edit("analysis/*", from_1)
-    a_run.edit("rounds/part-*", lambda rows: rows.assign(image=rows["image"].where(rows["round"] > 0, "")))
-    text = a_run.report()
+    a_drawn_run.edit("analysis/*", from_1)
+    a_drawn_run.edit("rounds/part-*", lambda rows: rows.assign(image=rows["image"].where(rows["round"] > 0, "")))
+    text = a_drawn_run.report()
     assert "from round 1, the first picture, to round 3" in section(text, "answer")
     assert section(text, "chains").count("no picture") == 3
 
 
-def test_several_classifiers_are_told_apart_and_compared(a_run: Any) -> None:
+def test_several_classifiers_are_told_apart_and_compared(a_drawn_run: Any) -> None:
     def two(table: pd.DataFrame) -> pd.DataFrame:
         if "classifier" not in table:
             return table
@@ -262,8 +262,8 @@ def test_several_classifiers_are_told_apart_and_compared(a_run: Any) -> None:
         other = table.assign(classifier="other", **{key: value for key, value in still.items() if key in table})
         return pd.concat([table.assign(shift_low=0.01) if "shift_low" in table else table, other], ignore_index=True)
 
-    a_run.edit("analysis/*", two)
-    text = a_run.report()
+    a_drawn_run.edit("analysis/*", two)
+    text = a_drawn_run.report()
     assert "Only exact finds a shift of perceived gender; other does not." in section(text, "answer")
     assert "perceived gender, read by other" in section(text, "answer")
     assert "female · other" in text or ">other<" in text
@@ -322,9 +322,9 @@ def test_the_stage_says_when_it_is_done(a_run: Any) -> None:
     assert json.loads((a_run.store.folder / "report/inputs.json").read_text())
 
 
-def test_concepts_as_they_are_read_stand_apart(a_run: Any) -> None:
-    a_run.edit("analysis/*", lambda table: pd.concat([table, concept_rows(table)], ignore_index=True))
-    found = collect(a_run.experiment, a_run.store)
+def test_concepts_as_they_are_read_stand_apart(a_drawn_run: Any) -> None:
+    a_drawn_run.edit("analysis/*", lambda table: pd.concat([table, concept_rows(table)], ignore_index=True))
+    found = collect(a_drawn_run.experiment, a_drawn_run.store)
     reader = Instrument("concepts/other-00000000", "other", {"emotion": ["female", "male"]}, {})
     both = dataclasses.replace(found, instruments=[*found.instruments, reader])
     assert both.part("labels").attributes == ["gender", "age"]
@@ -414,7 +414,7 @@ def test_the_closed_form_is_told_where_it_was_tested(a_run: Any, whole: str) -> 
             ("all", "omission 0.1", 0.0, 0.987), ("gender", "omission 0.1", 0.0, 0.5)]  # fmt: skip
     names = ["attribute", "hypothesis", "p_value", "power"]
     a_run.store.write_table("analysis/closed_form.parquet", pd.DataFrame(rows, columns=names).assign(n_seeds=60))
-    told = section(a_run.report(), "drift").replace("\u00a0", " ")
+    told = section(a_run.report(), "closed_form").replace("\u00a0", " ")
     assert "no departure is found from what these models were made to do (p = 0.340, 60 seeds; gender alone p = 0.500" in told
     assert "omission 0.1 in 98.7 % of such runs" in told
 

@@ -8,6 +8,7 @@ from math import nan
 import pytest
 
 from driftloop.report import words
+from driftloop.report.sections import closed_form, published
 from driftloop.report.words import Apart, Change
 
 WOMEN = Change(
@@ -41,6 +42,29 @@ def test_an_interval_over_0_is_no_shift() -> None:
     assert words.two_answer(change, 0.9) == (
         "Perceived women went from 50.0 % to 52.1 % of readings in 1 round: no shift can be told apart from chance "
         "(+2.1 points, 90 % interval −3.0 to +7.2; 1,234 seeds read at both ends)."
+    )
+
+
+def test_labels_of_people_are_told_with_what_was_labelled() -> None:
+    change = replace(WOMEN, first=0.463, last=0.475, shift=0.012, low=-0.054, high=0.077, n_first=300, n_last=298, audited=True)
+    assert words.two_answer(change, 0.95) == (
+        "Perceived women went from 46.3 % to 47.5 % in 5 rounds, as people label the pictures: no shift can be told apart from "
+        "chance (+1.2 points, 95 % interval −5.4 to +7.7; people labelled 300 pictures of round 0 and 298 of round 5)."
+    )
+    assert "Read by the instrument alone (raw), perceived women went from 50.0 % to 71.3 %: a shift of +21.3 points" in (
+        words.why_audited("gender", WOMEN, 0.95)
+    )
+    assert words.footing(change) == ""
+
+
+def test_labels_of_people_over_several_categories() -> None:
+    moved = replace(ADULTS, audited=True, n_first=300, n_last=300)
+    assert words.audited_answer(moved, 0.95).startswith(
+        "As people label the pictures, perceived age shifted in 5 rounds: 20-39 moved most, from 30.0 % to 45.2 %, a shift of"
+    )
+    still = replace(moved, shift=0.01, low=-0.02, high=0.04)
+    assert "no shift of a group of perceived age can be told apart from chance in 5 rounds: the largest is that of 20-39" in (
+        words.audited_answer(still, 0.95)
     )
 
 
@@ -158,33 +182,33 @@ def test_the_study_s_way_is_the_sum_of_its_parts_and_not_drift() -> None:
         "annotator": words.Estimate(value=-0.205, low=nan, high=nan),
         "drift": words.Estimate(value=0.0, low=-0.02, high=0.02),
     }
-    assert words.published_way("Perceived women", "vit", 1, 78, **parts, level=0.95) == (
+    assert published.published_way("Perceived women", "vit", 1, 78, **parts, level=0.95) == (
         "Not drift: with human labels for the seeds and vit for round 1, as the study has it, perceived women would seem to "
         "move by −20.5 points (95 % interval −33.0 to −7.0). Of that, −20.5 points is the change of annotator: what the "
         "classifier and people make of the very same seeds. The drift by one annotator is 0.0 points "
         "(95 % interval −2.0 to +2.0). All over the 78 seeds with a label and a reading at both ends."
     )
     unknown = dict.fromkeys(parts, words.Estimate(value=nan, low=nan, high=nan))
-    assert "Too few seeds" in words.published_way("Perceived women", "vit", 1, 3, **unknown, level=0.95)
+    assert "Too few seeds" in published.published_way("Perceived women", "vit", 1, 3, **unknown, level=0.95)
 
 
 def test_what_does_not_stand_beside_the_study_is_named() -> None:
-    assert words.published_note({}, 0.9, beside=True) == "In brackets: 90 % interval over seeds."
-    told = words.published_note(
+    assert published.published_note({}, 0.9, beside=True) == "In brackets: 90 % interval over seeds."
+    told = published.published_note(
         {"vit reads ages as young, old": [], "no seed of this run shows it": ["fear", "anger"]}, 0.95, beside=True
     )
     assert told.endswith("some rows (vit reads ages as young, old; fear and anger: no seed of this run shows it).")
-    nobody = words.published_note({"no classifier reads it": []}, 0.95, beside=False)
+    nobody = published.published_note({"no classifier reads it": []}, 0.95, beside=False)
     assert nobody == "This run has nothing to put beside it: no classifier reads it."
-    assert words.published_title("skintone", "", beside=False) == "Perceived skin tone: the study alone."
+    assert published.published_title("skintone", "", beside=False) == "Perceived skin tone: the study alone."
 
 
 def test_the_closed_form_is_told_with_its_p_value_and_its_power() -> None:
     powers = {"omission 0.1": 0.987, "omission 0.3": nan, "prior off by 0.1": 1.0}
-    assert words.closed_form(0.34, {"gender": 0.2, "age": 0.0004}, powers, 400, 0.95) == (
+    assert closed_form.told(0.34, {"gender": 0.2, "age": 0.0004}, powers, 400, 0.95) == (
         "Taken over all rounds at once, no departure is found from what these models were made to do (p = 0.340, 400 seeds; "
         "gender alone p = 0.200; age alone p < 0.001). Had they been otherwise, as many seeds would tell: omission 0.1 in "
         "98.7 % and prior off by 0.1 in 100.0 % of such runs."
     )
-    assert "it departs from what" in words.closed_form(0.01, {}, {}, 400, 0.95)
-    assert "cannot be tested on 3 seeds" in words.closed_form(nan, {}, {}, 3, 0.95)
+    assert "it departs from what" in closed_form.told(0.01, {}, {}, 400, 0.95)
+    assert "cannot be tested on 3 seeds" in closed_form.told(nan, {}, {}, 3, 0.95)

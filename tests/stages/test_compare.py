@@ -22,7 +22,12 @@ from driftloop.statistics.multiplicity import holm
 from playing import TOY, composed, played
 
 EXTENT = ("experiment=phantom_exact", "dataset.limit=60", "rounds=1", "analysis.resamples=100")
-ARMS = ({"captioner.omission": "0.1"}, {"captioner.omission": "0.9"}, {"captioner.omission": "0.1", "arm": "aa"})
+METRICS = "[mention,decomposition]"
+ARMS = (
+    {"captioner.omission": "0.1", "metric": METRICS},
+    {"captioner.omission": "0.9", "metric": METRICS},
+    {"captioner.omission": "0.1", "arm": "aa"},
+)
 
 
 def exact_run(folder: Path, settings: Mapping[str, str], *words: str) -> Run:
@@ -46,9 +51,19 @@ def page(arms: list[Run]) -> Path:
     return compare_all(arms[0].store.folder.parent, "phantom_exact", resamples=100)
 
 
+@pytest.fixture(scope="module")
+def apart(arms: list[Run]) -> pd.DataFrame:
+    """Captions that leave nearly all out minus such that leave little out."""
+    return driftloop.compare(arms[1], arms[0])
+
+
 @pytest.fixture
 def results(arms: list[Run], tmp_path: Path) -> Path:
     return Path(shutil.copytree(arms[0].store.folder.parent, tmp_path / "results"))
+
+
+def arms_of(page: Path) -> list[str]:
+    return pd.read_csv(page.parent / "runs.csv")["run"].tolist()
 
 
 def planted(run: Run) -> pd.Series[Any]:
@@ -56,9 +71,9 @@ def planted(run: Run) -> pd.Series[Any]:
     return table.set_index(["round", "attribute", "category"])["share"]
 
 
-def test_what_was_planted_lies_in_the_intervals(arms: list[Run]) -> None:
+def test_what_was_planted_lies_in_the_intervals(arms: list[Run], apart: pd.DataFrame) -> None:
     little, much, _ = arms
-    table = driftloop.compare(much, little).query("quantity == 'share' and concept == 'all' and round > 0")
+    table = apart.query("quantity == 'share' and concept == 'all' and round > 0")
     key = ["round", "attribute", "category"]
     truth = (planted(much) - planted(little)).reindex(pd.MultiIndex.from_frame(table[key])).to_numpy()
     assert np.isfinite(truth).all()
@@ -68,10 +83,32 @@ def test_what_was_planted_lies_in_the_intervals(arms: list[Run]) -> None:
     assert (table["n_seeds"] == 60).all()
 
 
-def test_twins_do_not_differ(arms: list[Run]) -> None:
-    table = driftloop.compare(arms[2], arms[0])
+def test_twins_do_not_differ_and_what_one_of_them_lacks_is_named(arms: list[Run]) -> None:
+    with pytest.warns(UserWarning, match="analysed without it") as warned:
+        table = driftloop.compare(arms[2], arms[0])
     assert (table["value"] == 0).all()
     assert (table["p_value"].dropna() == 1).all()
+    told = [str(warning.message) for warning in warned]
+    lacking = f"is not compared: {arms[2].run_id} was analysed without it"
+    assert told == [f"metric decomposition {lacking}", f"metric mention {lacking}"]
+
+
+def test_captions_name_as_much_less_often_as_was_planted(apart: pd.DataFrame) -> None:
+    named = apart.query("metric == 'mention' and quantity == 'named' and concept == 'all'")
+    assert set(zip(named["attribute"], named["round"], strict=True)) == {(a, r) for a in ("gender", "age") for r in (0, 1)}
+    assert ((named["low"] <= -0.8) & (named["high"] >= -0.8)).all()
+    assert (named["p_adjusted"] < 1e-6).all()
+    assert named["family"].isna().all()
+
+
+def test_the_differences_of_the_parts_add_up_to_that_of_the_shifts(apart: pd.DataFrame) -> None:
+    key = ["concept", "attribute", "category", "round"]
+    parts = apart[apart["metric"] == "decomposition"]
+    assert set(parts["quantity"]) == {f"through_{part}" for part in ("silent", "agrees", "contradicts", "unclear")}
+    shifts = apart[(apart["quantity"] == "shift") & (apart["round"] > 0)].set_index(key)["value"]
+    assert parts.groupby(key)["value"].sum().to_dict() == pytest.approx(shifts.to_dict(), abs=1e-9)
+    silent = parts[parts["quantity"] == "through_silent"].set_index(key)["value"]
+    assert silent.to_dict() == pytest.approx(shifts.to_dict(), abs=1e-9)  # an exact captioner only omits
 
 
 def test_every_run_is_set_against_the_first_and_adjusted_together(arms: list[Run], page: Path) -> None:
@@ -96,6 +133,8 @@ def test_the_page_says_what_differs_and_leads_to_the_reports(page: Path) -> None
     assert all((page.parent / link).read_text() == "a report" for link in links)
     assert text.count("after Holm") == 4
     assert "<svg" in text
+    assert text.count("<td>mention: named</td>") == 2
+    assert f"arm 3: metric decomposition is not compared: {arms_of(page)[2]} was analysed without it" in text
     assert not re.search(r'(?:src|href)="(?:https?:)?//', text)
 
 
@@ -138,6 +177,19 @@ def test_nothing_on_the_page_is_trusted(arms: list[Run], page: Path) -> None:
 def test_only_what_differs_is_told() -> None:
     found = varying({"a": {"steps": 3, "guidance": 1.0}, "b": {"steps": 3, "guidance": 2.0, "drop.probability": 0.1}})
     assert found == {"a": {"guidance": 1.0, "drop.probability": None}, "b": {"guidance": 2.0, "drop.probability": 0.1}}
+
+
+@pytest.mark.slow
+def test_differences_of_runs_that_only_chance_tells_apart_cover_0(tmp_path: Path) -> None:
+    """Other root seeds, through the whole loop with pictures; disjoint pairs."""
+    settings = [{"captioner.omission": "0.5", "root_seed": str(number)} for number in range(16)]
+    runs = [exact_run(tmp_path, each, "dataset.limit=36") for each in settings]
+    tables = [driftloop.compare(*pair) for pair in zip(runs[::2], runs[1::2], strict=True)]
+    later = pd.concat(tables).query("concept == 'all' and round == 1")
+    assert len(later) == 8 * 7 * 2
+    assert (later["value"] != 0).mean() > 0.8
+    assert ((later["low"] <= 0) & (later["high"] >= 0)).mean() >= 0.95
+    assert (later["p_value"] < 0.05).mean() <= 0.05
 
 
 @pytest.mark.slow

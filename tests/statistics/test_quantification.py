@@ -92,6 +92,11 @@ def test_a_singular_matrix_cannot_be_inverted_and_costs_the_others_nothing():
     assert np.isnan(found[1]).all()
 
 
+def test_leverage_of_many_is_that_of_each():
+    matrices = np.stack([GOOD, np.full((2, 2), 0.5), GOOD[::-1]])
+    np.testing.assert_array_equal(leverage(matrices), [leverage(matrix) for matrix in matrices])
+
+
 def test_leverage_is_what_one_seed_can_move():
     n, q = 50, np.array([0.4, 0.6])
     moved = q + np.array([1, -1]) / n
@@ -135,6 +140,40 @@ def test_em_climbs_and_stays_on_the_simplex():
     assert all(p.sum() == pytest.approx(1) and (p >= 0).all() for p in steps)
 
 
+def em_as_written(likelihood, weights, steps):
+    """Saerens et al. (2002), eq. 2.4, and nothing else."""
+    share = np.full(likelihood.shape[-1], 1 / likelihood.shape[-1])
+    for _ in range(steps):
+        posterior = likelihood * share
+        posterior /= posterior.sum(axis=1, keepdims=True)
+        share = weights @ posterior / weights.sum()
+    return share
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([2, 3, 5]), st.sampled_from([2, 6, 40]), st.sampled_from([0.2, 1.0, 5.0]))
+def test_leaps_end_where_the_plain_algorithm_ends(seed, labels, n, even):
+    """At least as high, and no farther from it than its own slow end leaves open."""
+    generator = np.random.default_rng(seed)
+    likelihood, weights = generator.dirichlet(np.full(labels, even), n) + 1e-6, generator.random(n) + 0.1
+    plain, found = em_as_written(likelihood, weights, 5000), em(likelihood, weights)
+    height = [(weights * np.log(likelihood @ share)).sum() for share in (plain, found)]
+    assert height[1] >= height[0] - 1e-7
+    assert found.sum() == pytest.approx(1)
+    if n > labels:
+        np.testing.assert_allclose(found, plain, atol=5e-3)
+
+
+def test_a_composition_does_not_depend_on_what_is_asked_for_with_it():
+    generator = np.random.default_rng(5)
+    likelihood, weights = generator.dirichlet(np.ones(3), (4, 2, 20)), generator.random((4, 2, 20))
+    weights[1, 0] = 0
+    together = em(likelihood, weights)
+    assert np.isnan(together[1, 0]).all()
+    for i, j in ((0, 0), (0, 1), (3, 1)):
+        np.testing.assert_array_equal(together[i, j], em(likelihood[i, j], weights[i, j]))
+
+
 def test_em_of_readings_alone_is_the_adjusted_count_where_that_is_inside():
     q = np.array([0.3, 0.7]) @ GOOD
     np.testing.assert_allclose(em_count(GOOD, q), [0.3, 0.7], atol=1e-6)
@@ -164,8 +203,10 @@ def test_recalibration_stays_where_it_is_without_data():
 
 def test_a_draw_is_the_same_whatever_is_drawn_with_it():
     units = np.array([0, 0, 1, 2, 3, 3])
-    many = resampled_weights(units, range(10), 5)
-    np.testing.assert_array_equal(many[4:7], resampled_weights(units, range(4, 7), 5))
+    many = resampled_weights(units, range(200), 5)
+    np.testing.assert_array_equal(many[60:70], resampled_weights(units, range(60, 70), 5))
+    np.testing.assert_array_equal(many[:130], resampled_weights(units, range(130), 5))
+    assert len(np.unique(many, axis=0)) > 40
     np.testing.assert_array_equal(many[:, 0], many[:, 1])
     np.testing.assert_array_equal(many[:, [0, 2, 3, 4]].sum(axis=1), 4)
 

@@ -26,6 +26,14 @@ class Instrument:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Encoding:
+    """An encoder that embedded the pictures and captions of a run."""
+
+    name: str
+    folder: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Material:
     """One run as far as the config looks.
 
@@ -39,6 +47,7 @@ class Material:
     instruments: Sequence[Instrument]
     settings: Settings
     baseline_round: int
+    encodings: Sequence[Encoding] = ()
 
     @cached_property
     def readings(self) -> pd.DataFrame:
@@ -61,7 +70,11 @@ class Material:
 
 
 class Metric(Protocol):
-    """Further tables of one run: table name -> tidy rows, one estimate a row with its interval."""
+    """Further tables of one run: table name -> tidy rows, one estimate a row with its interval.
+
+    A table named `by_seed` (rows made by `analysis.by_seed.seed_rows`) is not for reading: in what it holds, two runs are
+    compared seed by seed, with interval and test, without the comparison knowing the metric.
+    """
 
     def tables(self, material: Material) -> Mapping[str, pd.DataFrame]: ...
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from driftloop.core.errors import ConfigError
-from driftloop.core.records import CheckedClassifier, Classifier, Reading
+from driftloop.core.records import Checked, Classifier, Reading
 from driftloop.core.weights import check_at_least
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Matched:
 
     def check(self) -> None:
         """What can be known of the instrument inside before its weights are loaded."""
-        if isinstance(self.classifier, CheckedClassifier):
+        if isinstance(self.classifier, Checked):
             self.classifier.check()
 
     def provenance(self) -> dict[str, Any]:

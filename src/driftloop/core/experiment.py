@@ -15,26 +15,28 @@ from driftloop.core.inventory import Weight, weights_in
 from driftloop.core.limits import placed, take
 from driftloop.core.placement import KINDS, Kind
 from driftloop.core.prompts import told
-from driftloop.core.records import CheckedClassifier, Dataset, Seed
+from driftloop.core.records import Checked, Dataset, Seed
 from driftloop.core.store import Store
 from driftloop.core.weights import family
 
-STAGES = ("fetch", "play", "measure", "audit", "analyse", "report", "compare")
-LISTS = ("mitigation", "classifier", "concept_classifier", "metric")
+STAGES = ("fetch", "play", "measure", "probe", "audit", "analyse", "report", "compare")
+LISTS = ("mitigation", "classifier", "concept_classifier", "encoder", "metric")
 ONES = ("dataset", "generator", "captioner", "locator", "engine")
 PLAIN = (
     "rounds", "replicates", "stages", "root_seed", "arm", "on_failure", "analysis", "results_dir", "wave", "flush_seconds",
-    "filmstrips", "show_seeds", "audit", "fetch", "placement", "plan", "status", "allow_targets",
+    "filmstrips", "show_seeds", "probe", "audit", "fetch", "placement", "plan", "status", "allow_targets",
 )  # fmt: skip
 NESTED = {
     "on_failure": ("retries", "max_share", "again"),
     "analysis": ("resamples", "level", "min_seeds", "confirmatory"),
+    "probe": ("n", "replicates", "attributes"),
     "audit": ("n", "labels"),
     "fetch": ("into",),
 }
 DATA = ("source", "seeds")
 EXTENT = ("limit", "limit_per_concept")
 DECLARED = ("rounds", "replicates", "seeds")
+ON_REQUEST = ("fetch", "probe", "audit", "compare")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,13 +52,14 @@ class Experiment:
     mitigations: Sequence[Option] = ()
     classifiers: Sequence[Option] = ()
     concept_classifiers: Sequence[Option] = ()
+    encoders: Sequence[Option] = ()
     metrics: Sequence[Option] = ()
     truth: Option | None = None
     rounds: int
     replicates: int
     limit: int | None = None
     limit_per_concept: int | None = None
-    stages: Sequence[str] = tuple(stage for stage in STAGES if stage not in ("fetch", "audit", "compare"))
+    stages: Sequence[str] = tuple(stage for stage in STAGES if stage not in ON_REQUEST)
     root_seed: int
     arm: str = ""
     retries: int = 1
@@ -66,6 +69,9 @@ class Experiment:
     level: float = 0.95
     min_seeds: int = 10
     confirmatory: Mapping[str, int] = field(default_factory=dict)
+    probe_n: int = 200
+    probe_replicates: int = 1
+    probe_attributes: Sequence[str] = ("gender", "age")
     audit_n: int = 200
     audit_labels: Sequence[Path] = ()
     results_dir: Path = Path("results")
@@ -135,7 +141,8 @@ class Experiment:
         """(who needs it, checkpoint) for everything that the options name, whatever the stages."""
         groups = {"generator": [self.generator], "captioner": [self.captioner], "locator": [self.locator]}
         groups |= {"mitigation": list(self.mitigations), "classifier": list(self.classifiers)}
-        groups |= {"concept_classifier": list(self.concept_classifiers), "metric": list(self.metrics)}
+        groups |= {"concept_classifier": list(self.concept_classifiers), "encoder": list(self.encoders)}
+        groups["metric"] = list(self.metrics)
         ones = {"generator", "captioner", "locator"}
         return [
             (group if group in ones else f"{group} {option.name}", weight)
@@ -157,13 +164,23 @@ class Experiment:
                 found.append((f"{place}/{option.name}-{digest(identity)[:8]}", option, identity))
         return found
 
+    def encodings(self) -> list[tuple[str, Option, dict[str, Any]]]:
+        """(folder of its embeddings, encoder, identity); it sees whole pictures, so no locator counts."""
+        identities = [(option, {"encoder": option.identity()}) for option in self.encoders]
+        return [(f"embeddings/{option.name}-{digest(identity)[:8]}", option, identity) for option, identity in identities]
+
     def check_instruments(self) -> list[str]:
-        """Raises what can be known of the instruments without loading them: weights that are not there or are refused,
-        labels that do not fit. Returns a sentence about each that reads the loop with a model of the captioner's family."""
+        """Raises what can be known of instruments and encoders without loading them: weights that are not there or are
+        refused, labels that do not fit. Returns a sentence about each that reads the loop with a model of the captioner's
+        family."""
         warnings = []
+        for _, option, _ in self.encodings():
+            encoder = option.build()
+            if isinstance(encoder, Checked):
+                encoder.check()
         for _, option, identity in self.instruments():
             classifier = option.build()
-            if isinstance(classifier, CheckedClassifier):
+            if isinstance(classifier, Checked):
                 classifier.check()
             if identity.get("judges_itself"):
                 warnings.append(f"classifier {option.name} is of the same family as the captioner, which so judges itself")
@@ -209,6 +226,7 @@ def experiment(config: Mapping[str, Any], choices: Mapping[str, str], text: str 
         mitigations=_options(config, "mitigation"),
         classifiers=_options(config, "classifier"),
         concept_classifiers=_options(config, "concept_classifier"),
+        encoders=_options(config, "encoder"),
         metrics=_options(config, "metric"),
         truth=Option("truth", config["truth"]) if config.get("truth") else None,
         **_numbers(config),
@@ -217,6 +235,7 @@ def experiment(config: Mapping[str, Any], choices: Mapping[str, str], text: str 
         again=bool(config["on_failure"]["again"]),
         show_seeds=bool(config["show_seeds"]),
         results_dir=_folder("results_dir", config["results_dir"]),
+        probe_attributes=_words("probe.attributes", config["probe"]["attributes"]),
         audit_labels=[_folder("audit.labels", path) for path in _list("audit.labels", config["audit"]["labels"])],
         fetch_into=_into(config["fetch"]),
         placement=_placement(config["placement"]),
@@ -277,6 +296,13 @@ def _list(key: str, value: Any) -> list[Any]:
     return value
 
 
+def _words(key: str, value: Any) -> list[str]:
+    words = _list(key, value)
+    if not words or not all(isinstance(word, str) for word in words) or len(set(words)) < len(words):
+        raise ConfigError(f"{key} must be a list of different names; got {value!r}")
+    return words
+
+
 def _folder(key: str, value: Any) -> Path:
     if not isinstance(value, str) or not value:
         raise ConfigError(f"{key} must be a folder; got {value!r}")
@@ -314,6 +340,8 @@ def _numbers(config: Mapping[str, Any]) -> dict[str, Any]:
         "level": _number("analysis.level", analysis["level"], float, 0.5, 0.999),
         "min_seeds": _number("analysis.min_seeds", analysis["min_seeds"], int, 2),
         "confirmatory": _declared("analysis.confirmatory", analysis["confirmatory"]),
+        "probe_n": _number("probe.n", config["probe"]["n"], int, 2),
+        "probe_replicates": _number("probe.replicates", config["probe"]["replicates"], int, 1),
         "audit_n": _number("audit.n", config["audit"]["n"], int, 2),
         "wave": _number("wave", config["wave"], int, 1),
         "flush_seconds": _number("flush_seconds", config["flush_seconds"], float, 0),

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from PIL.Image import Image
 
 PlayStatus = Literal["ok", "black_image", "empty_caption", "failed", "parent_failed"]
@@ -182,6 +184,17 @@ class Dataset(Protocol):
     def load(self) -> list[Seed]: ...
 
 
+@runtime_checkable
+class Counterfactual(Protocol):
+    """A data set that can show a seed otherwise: the same person and surroundings with one attribute changed.
+
+    `counterfactuals` maps attribute -> value -> how to open that picture, the seed's own value included: that one is its
+    picture.
+    """
+
+    def counterfactuals(self, seed_id: str) -> Mapping[str, Mapping[str, Callable[[], Image]]]: ...
+
+
 class Generator(Protocol):
     """Text to image. An exception may stand in the place of a picture that could not be had; it costs the others nothing."""
 
@@ -217,10 +230,29 @@ class MatchingClassifier(Classifier, Protocol):
 
 
 @runtime_checkable
-class CheckedClassifier(Classifier, Protocol):
-    """A classifier that can say without loading weights that it will not do: `check` raises ModelError."""
+class Checked(Protocol):
+    """A plug-in that can say without loading weights that it will not do: `check` raises ModelError."""
 
     def check(self) -> None: ...
+
+
+class TextEmbeddings(NamedTuple):
+    """Of n texts: `vectors` (n, width) float32, and of which not all was seen (n)."""
+
+    vectors: NDArray[np.float32]
+    cut: Sequence[bool]
+
+
+class Encoder(Protocol):
+    """Turns pictures and texts into vectors whose directions tell how alike they are; of both, in one space.
+
+    What an encoder has no side for is None: it is never asked. `embed_images` gives (n, width) float32.
+    """
+
+    @property
+    def embed_images(self) -> Callable[[Sequence[Image]], NDArray[np.float32]] | None: ...
+    @property
+    def embed_texts(self) -> Callable[[Sequence[str]], TextEmbeddings] | None: ...
 
 
 class Locator(Protocol):

@@ -35,6 +35,28 @@ ROUNDS = pa.schema(
     ]
 )
 
+PROBES = pa.schema(
+    [
+        *CHAIN_ROUND,
+        ("model", pa.string()),  # generator, or captioner
+        ("probed", pa.string()),  # the attribute in which versions differ
+        ("version", pa.string()),
+        ("says", pa.string()),  # what the caption of round 0 says of that attribute; "" for a captioner
+        ("caption", pa.string()),  # what the generator was given, or what the captioner said
+        ("image", pa.string()),
+        ("image_sha256", pa.string()),
+        ("generator_seed", pa.int64()),
+        ("captioner_seed", pa.int64()),
+        ("status", pa.string()),
+        ("error", pa.string()),
+        ("attempts", pa.int32()),
+        ("prompt_truncated", pa.bool_()),
+        ("seconds", pa.float64()),
+        ("batch_size", pa.int32()),
+        ("device", pa.string()),
+    ]
+)
+
 READINGS = pa.schema(
     [
         *CHAIN_ROUND,
@@ -49,3 +71,22 @@ READINGS = pa.schema(
         ("n_persons", pa.int32()),
     ]
 )
+
+EMBEDDINGS = pa.schema(
+    [
+        *CHAIN_ROUND,
+        ("encoder", pa.dictionary(pa.int32(), pa.string())),
+        ("status", pa.dictionary(pa.int32(), pa.string())),  # ok | failed
+        ("image", pa.list_(pa.float16())),  # a unit vector; null where there is no picture, or no side for it
+        ("text", pa.list_(pa.float16())),
+        ("text_cut", pa.bool_()),  # not all of the caption was seen
+    ]
+)
+
+
+def schema_of(table: str) -> pa.Schema:
+    """Of rounds, probes/<hash8>, a folder of embeddings/, or a folder of readings wherever it lies."""
+    place, _, below = table.partition("/")
+    if place in ("rounds", "embeddings"):
+        return ROUNDS if place == "rounds" else EMBEDDINGS
+    return PROBES if place == "probes" and "/" not in below else READINGS

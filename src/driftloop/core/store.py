@@ -126,7 +126,7 @@ class Store:
         """Rows of rounds/, labels/<folder>/ …, of some columns and chains; `kind` is part, or _pending for pictures not
         yet described."""
         where = None if chains is None else pc.field("chain").isin(pa.array(chains, pa.string()))
-        schema = schemas.ROUNDS if table == "rounds" else schemas.READINGS
+        schema = schemas.schema_of(table)
 
         def read() -> pa.Table:
             files = [str(path) for path in sorted((self.folder / table).glob(f"{kind}-*.parquet"))]
@@ -162,6 +162,16 @@ class Store:
     def readings(self, folder: str) -> pd.DataFrame:
         """The readings in labels/<…> or concepts/<…>, one row a (chain, round, attribute)."""
         return _once(self.rows(folder).to_pandas(), ["chain", "round", "attribute"])
+
+    def probes(self, folder: str) -> pd.DataFrame:
+        """The probes in probes/<hash8>, one row a version."""
+        rows = self.rows(folder).to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
+        return _once(rows, ["chain"])
+
+    def probe_tables(self) -> list[str]:
+        """Every table below probes/ that has parts: the probes themselves and the readings of their pictures."""
+        parts = (self.folder / "probes").rglob("part-*.parquet")
+        return sorted({path.parent.relative_to(self.folder).as_posix() for path in parts})
 
     def listing(self, table: str) -> dict[str, int]:
         """The finished parts of a table and their sizes: what a later stage depends on."""
@@ -223,7 +233,7 @@ class Writer:
 
     def __init__(self, store: Store, table: str, kind: str) -> None:
         self._store, self._table, self._kind = store, table, kind
-        self._schema = schemas.ROUNDS if table == "rounds" else schemas.READINGS
+        self._schema = schemas.schema_of(table)
         self._rows: list[dict[str, Any]] = []
         self._images: list[tuple[str, Future[bytes]]] = []
         self._pool, self._disk = ThreadPoolExecutor(ENCODERS), ThreadPoolExecutor(1)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -65,22 +66,39 @@ class PhantomDataset:
         """The seeds; their pictures are drawn when opened."""
         return [self._seed(number) for number in range(self.n)]
 
+    def counterfactuals(self, seed_id: str) -> dict[str, dict[str, Callable[[], Image]]]:
+        """Attribute -> category -> the picture of that person with it, in the same place and light, nuisances included."""
+        person, own = self._person(int(seed_id.removeprefix("phantom-")))
+        return {
+            attribute: {value: partial(seed_picture, replace(person, **{attribute: value}), own) for value in categories}
+            for attribute, categories in CATEGORIES.items()
+        }
+
     def _seed(self, number: int) -> Seed:
-        seed_id = f"phantom-{number:06d}"
-        concept = self.concepts[number % len(self.concepts)]
-        own = derive(self.root_seed, "phantom", self.concept_kind, seed_id)
-        person = draw_seed_person(
-            self.concept_kind, concept, own, gender=self.gender[concept], age=self.age[concept], spurious=self.spurious
-        )
+        person, own = self._person(number)
+        seed_id = _name(number)
         return Seed(
             seed_id=seed_id,
             dataset="phantom",
             concept_kind=self.concept_kind,
-            concept=concept,
+            concept=person.attributes[self.concept_kind],
             labels=person.attributes,
             picture=partial(seed_picture, person, own),
             source=seed_id,
         )
+
+    def _person(self, number: int) -> tuple[Person, int]:
+        """The person of seed `number`, and the random number that belongs to it."""
+        concept = self.concepts[number % len(self.concepts)]
+        own = derive(self.root_seed, "phantom", self.concept_kind, _name(number))
+        person = draw_seed_person(
+            self.concept_kind, concept, own, gender=self.gender[concept], age=self.age[concept], spurious=self.spurious
+        )
+        return person, own
+
+
+def _name(number: int) -> str:
+    return f"phantom-{number:06d}"
 
 
 def seed_picture(person: Person, seed: int) -> Image:

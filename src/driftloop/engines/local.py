@@ -13,12 +13,14 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from multiprocessing.queues import Queue
 from typing import TYPE_CHECKING, Any
 
+from driftloop.core.attempts import Room
+from driftloop.core.counterfactuals import probe_identity
 from driftloop.core.errors import DriftloopError, Interrupted
 from driftloop.core.experiment import Experiment
 from driftloop.core.limits import take
@@ -26,14 +28,17 @@ from driftloop.core.placement import Placement, check_there
 from driftloop.core.records import Chain
 from driftloop.core.rng import derive
 from driftloop.core.watch import Watch, listening
+from driftloop.stages.embed import embed, embeddable, unembedded
 from driftloop.stages.intake import intake, seeds_of
 from driftloop.stages.measure import measure, pictures, unread
 from driftloop.stages.play import Play, Players
+from driftloop.stages.probe import Probe, Show, captions_of, drawings, place_of, probed_seeds, shown_of, views
 
 if TYPE_CHECKING:
     from driftloop.core.store import Store
 
 Message = tuple[str, Any]
+Row = dict[str, Any]
 WAITING_SECONDS = 1.0
 STOPS = {signal.SIGINT, signal.SIGTERM}
 
@@ -75,12 +80,25 @@ class Local:
         self._each(partial(play_shard, experiment), watch)
 
     def measure(self, experiment: Experiment, store: Store, watch: Watch) -> None:
-        """Reads every picture with every instrument."""
+        """Reads every picture with every instrument, and embeds pictures and captions with every encoder."""
         for folder, option, identity in experiment.instruments():
             store.write_json(f"{folder}/classifier.json", {"name": option.name, **identity})
+        for folder, option, identity in experiment.encodings():
+            store.write_json(f"{folder}/encoder.json", {"name": option.name, **identity})
         self._each(partial(measure_shard, experiment), watch)
         while self.launched and self.leads and _others_at_work(experiment, store):
             watch.stop_if_asked()  # a launcher ends all when one fails
+            time.sleep(WAITING_SECONDS)
+
+    def probe(self, experiment: Experiment, store: Store, watch: Watch) -> None:
+        """Probes generator and captioner, and reads what the generator drew."""
+        place = place_of(experiment)
+        store.write_json(f"{place}/probe.json", probe_identity(experiment.probe_attributes))
+        for folder, option, instrument in experiment.instruments():
+            store.write_json(f"{place}/{folder}/classifier.json", {"name": option.name, **instrument})
+        self._each(partial(probe_shard, experiment), watch)
+        while self.launched and self.leads and _others_probe(experiment, store):
+            watch.stop_if_asked()
             time.sleep(WAITING_SECONDS)
 
     def _each(self, job: Callable[[Shard, Watch], None], watch: Watch) -> None:
@@ -158,21 +176,85 @@ def measure_shard(experiment: Experiment, shard: Shard, watch: Watch) -> None:
     store = experiment.store()
     chains = {chain.key for chain in chains_of(experiment, store, shard)}
     with store.lock("measure", shared=shard.count > 1), store.lock(f"measure-{shard.index}-{shard.count}"):
-        rows = pictures(store, chains, experiment.rounds)
-        work = [(f, option, unread(store, f, rows, again=experiment.again)) for f, option, _ in experiment.instruments()]
-        check_there([option.call for _, option, todo in work if todo])
-        for folder, option, todo in work:
-            watch.start(f"measure {option.name}", len(rows), len(rows) - sum(map(len, todo.values())))
-            measure(
-                store=store,
-                name=option.name,
-                folder=folder,
-                classifier=option.build(),
-                locator=experiment.locator.build(),
-                todo=todo,
-                batch_size=option.batch_size,
-                watch=watch,
-            )
+        _read(experiment, store, pictures(store, chains, experiment.rounds), watch)
+        _embed(experiment, store, chains, watch)
+
+
+def _embed(experiment: Experiment, store: Store, chains: Collection[str], watch: Watch) -> None:
+    """Pictures and captions of some chains, by every encoder in turn."""
+    if not experiment.encoders:
+        return
+    rows = embeddable(store, chains, experiment.rounds)
+    built = [(folder, option, option.build()) for folder, option, _ in experiment.encodings()]
+    work = [(f, option, encoder, unembedded(store, f, encoder, rows, again=experiment.again)) for f, option, encoder in built]
+    check_there([option.call for _, option, _, todo in work if todo])
+    for folder, option, encoder, todo in work:
+        watch.start(f"embed {option.name}", len(rows), len(rows) - sum(map(len, todo)))
+        embed(
+            store=store,
+            name=option.name,
+            folder=folder,
+            encoder=encoder,
+            todo=todo,
+            batch_size=option.batch_size,
+            watch=watch,
+        )
+
+
+def probe_shard(experiment: Experiment, shard: Shard, watch: Watch) -> None:
+    """One shard's seeds: what is missing of their probes, then of the readings. Models are built when something is."""
+    store, place = experiment.store(), place_of(experiment)
+    with store.lock("probe", shared=shard.count > 1), store.lock(f"probe-{shard.index}-{shard.count}"):
+        rows, shown = probes_of(experiment, store, shard)
+        probe = Probe(
+            store=store,
+            folder=place,
+            root_seed=experiment.root_seed,
+            retries=experiment.retries,
+            max_failures=experiment.max_share * (len(rows) + len(shown)),
+            again=experiment.again,
+            watch=watch,
+        )
+        drawn, told = probe.missing(rows), {row["chain"] for row in probe.missing([row for row, _ in shown])}
+        watch.start("probe", len(rows) + len(shown), len(rows) + len(shown) - len(drawn) - len(told))
+        placement = Placement(kind=experiment.placement, options=[experiment.generator.call, experiment.captioner.call])
+        if drawn:
+            generator = experiment.generator.build()
+            placement.bring(generator)
+            probe.draw(generator, drawn, Room(experiment.generator.batch_size))
+        if told:
+            captioner = experiment.captioner.build()
+            placement.bring(captioner)
+            probe.describe(captioner, [one for one in shown if one[0]["chain"] in told], Room(experiment.captioner.batch_size))
+        placement.clear()
+        _read(experiment, store, shown_of(store, place, rows), watch, place)
+
+
+def probes_of(experiment: Experiment, store: Store, shard: Shard) -> tuple[list[Row], list[tuple[Row, Show]]]:
+    """What a shard is to draw, and what it is to describe."""
+    seeds = [seed for seed in probed_seeds(seeds_of(store), experiment) if shard.has(seed.seed_id)]
+    asked = experiment.probe_attributes, experiment.probe_replicates
+    return drawings(captions_of(store, seeds), *asked), views(seeds, experiment.dataset.build(), *asked)
+
+
+def _read(experiment: Experiment, store: Store, rows: Sequence[Row], watch: Watch, place: str = "") -> None:
+    """Reads the pictures of `rows` by every instrument in turn, into its folder in the run or in a `place` of it."""
+    before, stage = (f"{place}/", "probe") if place else ("", "measure")
+    folders = [(f"{before}{folder}", option) for folder, option, _ in experiment.instruments()]
+    work = [(folder, option, unread(store, folder, rows, again=experiment.again)) for folder, option in folders]
+    check_there([option.call for _, option, todo in work if todo])
+    for folder, option, todo in work:
+        watch.start(f"{stage} {option.name}", len(rows), len(rows) - sum(map(len, todo.values())))
+        measure(
+            store=store,
+            name=option.name,
+            folder=folder,
+            classifier=option.build(),
+            locator=experiment.locator.build(),
+            todo=todo,
+            batch_size=option.batch_size,
+            watch=watch,
+        )
 
 
 def _others_at_work(experiment: Experiment, store: Store) -> bool:
@@ -183,7 +265,20 @@ def _others_at_work(experiment: Experiment, store: Store) -> bool:
         if any(last.get(chain, -1) < experiment.rounds for chain in chains):
             return True
     rows = pictures(store, chains, experiment.rounds)
-    return any(unread(store, folder, rows) for folder, _, _ in experiment.instruments())
+    if any(unread(store, folder, rows) for folder, _, _ in experiment.instruments()):
+        return True
+    encodings = [(folder, option.build()) for folder, option, _ in experiment.encodings()]
+    rows = embeddable(store, chains, experiment.rounds) if encodings else []
+    return any(unembedded(store, folder, encoder, rows) for folder, encoder in encodings)
+
+
+def _others_probe(experiment: Experiment, store: Store) -> bool:
+    """Whether probes or readings of the whole extent are missing still."""
+    place, (rows, shown) = place_of(experiment), probes_of(experiment, store, Shard())
+    if not {row["chain"] for row in (*rows, *(row for row, _ in shown))} <= set(store.probes(place)["chain"]):
+        return True
+    read = shown_of(store, place, rows)
+    return any(unread(store, f"{place}/{folder}", read) for folder, _, _ in experiment.instruments())
 
 
 def players(experiment: Experiment) -> Players:

@@ -12,9 +12,10 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pandas as pd
 
+from driftloop.analysis.by_seed import BY_SEED, BY_SEED_COLUMNS, seed_rows
 from driftloop.analysis.captions import CONTRADICTS, PARTS, Told, told
 from driftloop.analysis.material import Material
-from driftloop.analysis.study import WHOSE, View, stacked
+from driftloop.analysis.study import WHOSE, Study, View, stacked
 from driftloop.statistics.decomposition import Step, contributions, steps
 
 DECOMPOSITION_COLUMNS = [
@@ -34,23 +35,38 @@ class DecompositionMetric:
     A step counts the chains read at both of its rounds, `cumulative` those read at every round since the baseline: a chain
     with a round unread is left out, and `coverage` is the share of expected chains that counts. Chains are averaged within
     seeds, then seeds. Where every chain is read, the cumulative shift is that of the table `drift`; else it is the same
-    change over fewer chains.
+    change over fewer chains. Runs are compared in the cumulative parts: `through_silent` and so on.
 
     Where a mitigation or a control arm draws from other words than the caption on record (`fixed_prompt`,
     `autoencoder_roundtrip`), the parts still add up but say nothing of what moved the pictures.
     """
 
     def tables(self, material: Material) -> Mapping[str, pd.DataFrame]:
-        found = [
-            rows for instrument in material.instruments for each in told(material, instrument) for rows in _rows(material, each)
-        ]
-        return {"decomposition": stacked(found, DECOMPOSITION_COLUMNS)}
+        found: list[pd.DataFrame] = []
+        by_seed: list[pd.DataFrame] = []
+        for instrument in material.instruments:
+            for each in told(material, instrument):
+                views = [View(material.study, each.panel, group) for group in material.study.groups]
+                for step in steps(each.labels, each.parts, len(each.panel.categories), len(PARTS)):
+                    found += [step_rows(view, step, material.settings.level) for view in views]
+                    by_seed += _by_seed(material.study, each, step, instrument.folder)
+        return {"decomposition": stacked(found, DECOMPOSITION_COLUMNS), BY_SEED: stacked(by_seed, BY_SEED_COLUMNS)}
 
 
-def _rows(material: Material, captions: Told) -> Iterator[pd.DataFrame]:
-    views = [View(material.study, captions.panel, group) for group in material.study.groups]
-    for step in steps(captions.labels, captions.parts, len(captions.panel.categories), len(PARTS)):
-        yield from (step_rows(view, step, material.settings.level) for view in views)
+def _by_seed(study: Study, captions: Told, step: Step, folder: str) -> Iterator[pd.DataFrame]:
+    """Every part of the shift since the baseline. One seed more might differ between two runs by a whole reading."""
+    if step.cumulative:
+        for part, name in enumerate(PARTS):
+            yield seed_rows(
+                study,
+                step.values[:, part],  # noqa: PD011 (no DataFrame)
+                quantity=f"through_{name}",
+                scale=1,
+                rounds=[step.round],
+                instrument=folder,
+                attribute=captions.panel.attribute,
+                categories=captions.panel.categories,
+            )
 
 
 def step_rows(view: View, step: Step, level: float) -> pd.DataFrame:

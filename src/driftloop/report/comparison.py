@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
@@ -14,13 +14,14 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from driftloop.report import figures, words
-from driftloop.report.page import Answer, Drawn, draw, unbroken
+from driftloop.report.page import draw, unbroken
+from driftloop.report.parts import Answer, Drawn
 from driftloop.report.words import Tested
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-ALL = "all"
+ALL, SHARE, SHIFT = "all", "share", "shift"
 CONFIRMED = ("gender", "age")
 LIMITS = (
     "Everything here is a perceived attribute: what an instrument reads off a picture. Nothing is said about who anybody is.",
@@ -36,12 +37,13 @@ LIMITS = (
 @dataclass(frozen=True, kw_only=True)
 class ArmShown:
     """One run of a comparison. `config`: its columns; `report`: a relative path, "" without one; `refused`: why it is not
-    compared, "" if it is."""
+    compared, "" if it is; `remarks`: what of it is not, and what to beware of."""
 
     run: str
     config: Mapping[str, Any]
     report: str = ""
     refused: str = ""
+    remarks: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +68,22 @@ class Comparison:
     @property
     def last(self) -> pd.DataFrame:
         """Differences of shifts over all seeds at the last round of each pair."""
-        rows = self.differences[(self.differences["quantity"] == "shift") & (self.differences["concept"] == ALL)]
-        return rows[(rows["round"] == rows.groupby("run")["round"].transform("max")) & (rows["round"] > rows["baseline_round"])]
+        rows = self.overall
+        return _at_the_end(rows[(rows["quantity"] == SHIFT) & (rows["round"] > rows["baseline_round"])])
+
+    @property
+    def further(self) -> pd.DataFrame:
+        """Differences of ages and of what metrics offer, over all seeds at the last round of each quantity."""
+        rows = self.overall
+        return _at_the_end(rows[~rows["quantity"].isin([SHARE, SHIFT])])
+
+    @property
+    def overall(self) -> pd.DataFrame:
+        return self.differences[self.differences["concept"] == ALL]
+
+
+def _at_the_end(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[rows["round"] == rows.groupby(["run", "metric", "quantity"])["round"].transform("max")]
 
 
 def varying(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -94,6 +110,7 @@ def comparison_page(comparison: Comparison) -> str:
         "columns": list(varying({arm.run: arm.config for arm in comparison.arms})[comparison.arms[0].run]),
         "answers": list(answers(comparison)),
         "figures": list(forests(comparison)),
+        "further": further(comparison),
         "rounds": rounds(comparison),
         "limits": LIMITS,
     }
@@ -102,7 +119,7 @@ def comparison_page(comparison: Comparison) -> str:
 
 def _style() -> Markup:
     """The style of the report's page."""
-    text = (files("driftloop.report") / "template.html.j2").read_text(encoding="utf-8")
+    text = (files("driftloop.report") / "frame.html.j2").read_text(encoding="utf-8")
     return Markup(text.partition("<style>")[2].partition("</style>")[0])  # noqa: S704 (a file of ours)
 
 
@@ -117,6 +134,7 @@ def arm_rows(comparison: Comparison) -> list[dict[str, Any]]:
             "seeds": _span(n[arm.run]) if arm.run in n else "",
             "report": quote(arm.report),
             "refused": words.readable(arm.refused),
+            "remarks": [words.readable(remark) for remark in arm.remarks],
         }
         for place, arm in enumerate(comparison.arms, start=1)
     ]
@@ -205,8 +223,11 @@ def forests(comparison: Comparison) -> Iterator[Drawn]:
 
 
 def _forest(rows: pd.DataFrame, layout: figures.Layout) -> Figure:
+    from matplotlib.ticker import MaxNLocator
+
     figure = figures.forest(rows, layout)
     figure.axes[0].set_xlabel("difference of shifts in points")
+    figure.axes[0].xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))  # labels are whole points
     return figure
 
 
@@ -229,24 +250,69 @@ def forest_caption(attribute: str, instrument: str, level: float) -> str:
 
 def rounds(comparison: Comparison) -> list[dict[str, Any]]:
     """All rounds over all seeds: one table an arm, ready to print."""
-    rows = comparison.differences
-    rows = rows[(rows["quantity"] == "shift") & (rows["concept"] == ALL) & (rows["round"] > rows["baseline_round"])]
+    rows = comparison.overall
+    return by_arm(comparison, rows[(rows["quantity"] == SHIFT) & (rows["round"] > rows["baseline_round"])], _round_cells)
+
+
+def further(comparison: Comparison) -> list[dict[str, Any]]:
+    """Ages and what metrics offer, at the last round, where there is a difference: one table an arm; of two categories one
+    is enough."""
+    rows = comparison.further[comparison.further["value"].fillna(0) != 0]
+    kept = [_kept(mine) for _, mine in rows.groupby(["run", "metric", "quantity", "instrument", "attribute"], sort=False)]
+    return by_arm(comparison, pd.concat(kept) if kept else rows, _further_cells)
+
+
+def by_arm(comparison: Comparison, rows: pd.DataFrame, cells: Callable[[Mapping[Any, Any]], list[str]]) -> list[dict[str, Any]]:
+    """The rows of every arm that has some, ready to print."""
+    tables = {arm.run: rows[rows["run"] == arm.run].to_dict("records") for arm in comparison.compared}
     return [
-        {"name": comparison.names[arm.run], "rows": [_cells(row) for row in rows[rows["run"] == arm.run].to_dict("records")]}
-        for arm in comparison.compared
+        {
+            "name": comparison.names[run],
+            "rows": [{"cells": cells(row), "clear": row["low"] > 0 or row["high"] < 0} for row in mine],
+        }
+        for run, mine in tables.items()
+        if mine
     ]
 
 
-def _cells(row: Mapping[Any, Any]) -> list[str]:
-    known = not pd.isna(row["low"])
+def _kept(rows: pd.DataFrame) -> pd.DataFrame:
+    categories = [str(name) for name in rows["category"]]
+    return rows[rows["category"] == words.told_of_two(categories)] if len(categories) == 2 else rows
+
+
+def _round_cells(row: Mapping[Any, Any]) -> list[str]:
     return [
         words.readable(str(row["attribute"])),
         words.readable(str(row["category"])),
         words.readable(str(row["classifier"])),
+        *_numbers(row, words.points),
+    ]
+
+
+def _further_cells(row: Mapping[Any, Any]) -> list[str]:
+    metric, quantity = str(row["metric"]), str(row["quantity"]).replace("_", " ")
+    return [
+        words.readable(f"{metric}: {quantity}" if metric else quantity),
+        words.readable(f"{row['attribute']} {row['category']}".strip()),
+        *_numbers(row, partial(_plain, digits=3 if metric else 1)),
+        words.readable(str(row["classifier"])),
+    ]
+
+
+def _numbers(row: Mapping[Any, Any], told: Callable[[float], str]) -> list[str]:
+    """Round, seeds, difference, interval, p-value and the adjusted one."""
+    known = not pd.isna(row["low"])
+    return [
         f"{row['round']}",
         f"{row['n_seeds']:,}",
-        words.points(row["value"]),
-        f"{words.points(row['low'])} to {words.points(row['high'])}" if known else "–",
+        told(row["value"]),
+        f"{told(row['low'])} to {told(row['high'])}" if known else "–",
         words.p_text(row["p_value"]).removeprefix("p = ").removeprefix("p ") if known else "–",
         words.p_text(row["p_adjusted"]).removeprefix("p = ").removeprefix("p ") if known else "–",
     ]
+
+
+def _plain(value: float, digits: int) -> str:
+    """A difference in its own unit, signed."""
+    rounded = round(value, digits) + 0.0
+    return "unknown" if pd.isna(value) else "0" if rounded == 0 else f"{rounded:+.{digits}f}".replace("-", "−")

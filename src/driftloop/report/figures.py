@@ -78,6 +78,17 @@ def percent_tick(value: float) -> str:
 SHARES = Axis("share of readings", percent_tick)
 
 
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """What effects are called under their axis, and how many of its units 1 is."""
+
+    label: str
+    unit: float = 100.0
+
+
+SHIFTS = Effects("shift in points")
+
+
 # Kinds of figures ----------------------------------------------------------------------------------------------------
 
 
@@ -88,7 +99,8 @@ def curves(frame: pd.DataFrame, colours: Mapping[str, str], axis: Axis, layout: 
     for ax, panel in zip(grid, panels, strict=True):
         rows = frame[frame["panel"] == panel]
         _round_axis(ax, frame["round"])
-        _value_axis(ax, axis, axis.top if axis.top is not None else _ceiling(frame if axis.shared else rows))
+        shown = frame if axis.shared else rows
+        _value_axis(ax, axis, axis.top if axis.top is not None else _ceiling(shown), _lowest(shown))
         for (role, series), line in rows.groupby(["role", "series"], sort=False):
             DRAW[str(role)](ax, line, colours.get(str(series), BLUE))
         _title(ax, panel, layout)
@@ -101,7 +113,7 @@ def curves(frame: pd.DataFrame, colours: Mapping[str, str], axis: Axis, layout: 
 def stacks(frame: pd.DataFrame, colours: Mapping[str, str], layout: Layout) -> Figure:
     """A panel per `panel`: the composition at every round as a stacked bar; `colours` gives the order from below."""
     panels = list(dict.fromkeys(frame["panel"]))
-    figure, grid = _grid(panels, layout, head=0.3)
+    figure, grid = _grid(panels, layout, head=_key_room(colours, layout))
     for ax, panel in zip(grid, panels, strict=True):
         wide = frame[frame["panel"] == panel].pivot_table(index="round", columns="series", values="value")
         floor = np.zeros(len(wide))
@@ -116,24 +128,29 @@ def stacks(frame: pd.DataFrame, colours: Mapping[str, str], layout: Layout) -> F
     return figure
 
 
-def forest(rows: pd.DataFrame, layout: Layout) -> Figure:
+def forest(rows: pd.DataFrame, layout: Layout, axis: Effects = SHIFTS) -> Figure:
     """Estimates with intervals as one row each (group, label, value, low, high), zero marked."""
-    lines = list(_forest_lines(rows))
-    room = int(layout.width * 0.45 / 0.068)
-    names = [shortened(line if isinstance(line, str) else str(line["label"]), room) for line in lines]
-    left = 0.15 + 0.068 * max(map(len, names))
-    figure, (ax,) = _grid(["all"], Layout(layout.width, 0.22 * len(lines), 1), left=left, top=0.05)
-    reach = 1.08 * float(np.nanmax(np.abs(rows[["value", "low", "high"]].astype(float).to_numpy()), initial=0.02))
-    ax.axvline(0, color=INK, linewidth=0.8, zorder=1)
+    lines = list(_named_lines(rows))
+    figure, ax = _rows_paper(lines, layout)
     for place, line in enumerate(lines):
         if not isinstance(line, str):
-            _forest_row(ax, -place, line)
-    _forest_names(ax, names)
-    for tick, line in zip(ax.get_yticklabels(), lines, strict=True):
-        tick.set(color=INK, fontweight="bold" if isinstance(line, str) else "normal")
-    ax.set_xlim(-reach, reach)
-    ax.xaxis.set_major_formatter(lambda value, _: signed(value, 0))
-    ax.set_xlabel("shift in points")
+            _forest_row(ax, -place, line, axis)
+    reach = float(np.nanmax(np.abs(rows[["value", "low", "high"]].astype(float).to_numpy()), initial=2 / axis.unit))
+    _effects_axis(ax, reach, axis)
+    return figure
+
+
+def parts(rows: pd.DataFrame, colours: Mapping[str, str], layout: Layout, axis: Effects = SHIFTS) -> Figure:
+    """Sums as one row each (group, label, total and a column per part), their parts stacked to either side of zero."""
+    lines = list(_named_lines(rows))
+    figure, ax = _rows_paper(lines, layout, head=_key_room(colours, layout))
+    for place, line in enumerate(lines):
+        if not isinstance(line, str):
+            _parts_row(ax, -place, line, colours, axis)
+    values = rows[list(colours)].astype(float)
+    reach = max(float(values.clip(lower=0).sum(axis=1).max()), float(-values.clip(upper=0).sum(axis=1).min()), 2 / axis.unit)
+    _effects_axis(ax, reach, axis)
+    _key(figure, colours, layout)
     return figure
 
 
@@ -143,7 +160,7 @@ def forest(rows: pd.DataFrame, layout: Layout) -> Figure:
 def _data(ax: Axes, line: pd.DataFrame, colour: str) -> None:
     low, high = (line[name].astype(float) for name in ("low", "high"))
     ax.fill_between(line["round"], low, high, color=colour, alpha=0.16, linewidth=0)
-    ax.plot(line["round"], line["value"], color=colour, linewidth=1.8, marker="o", markersize=3.2, zorder=4)
+    ax.plot(line["round"], line["value"], color=colour, linewidth=1.8, marker="o", markersize=3.2, zorder=4, clip_on=False)
     known = line.dropna(subset=["value"])
     if len(known):
         last = known.iloc[-1]
@@ -166,15 +183,23 @@ def _null(ax: Axes, line: pd.DataFrame, _: str) -> None:
     ax.plot(line["round"], line["value"], color="#9aa1ab", linewidth=1.1, zorder=2)
 
 
+def _audited(ax: Axes, line: pd.DataFrame, _: str) -> None:
+    value = line["value"].astype(float)
+    below, above = value - line["low"].astype(float), line["high"].astype(float) - value
+    look: dict[str, Any] = {"fmt": "D", "markersize": 4.5, "color": "#b34700", "elinewidth": 1.6, "zorder": 5}
+    ax.errorbar(line["round"], value, yerr=np.array([below, above]), **look)
+
+
 DRAW: Mapping[str, Callable[[Axes, pd.DataFrame, str], None]] = {
     "data": _data,
     "context": _context,
     "planted": _planted,
     "null": _null,
+    "audited": _audited,
 }
 
 
-def _forest_lines(rows: pd.DataFrame) -> Iterator[str | pd.Series[Any]]:
+def _named_lines(rows: pd.DataFrame) -> Iterator[str | pd.Series[Any]]:
     """The name of each group, then its rows."""
     for group, mine in rows.groupby("group", sort=False):
         yield str(group)
@@ -182,23 +207,50 @@ def _forest_lines(rows: pd.DataFrame) -> Iterator[str | pd.Series[Any]]:
             yield row
 
 
-def _forest_row(ax: Axes, place: int, row: pd.Series[Any]) -> None:
+def _rows_paper(lines: Sequence[str | pd.Series[Any]], layout: Layout, head: float = 0.0) -> tuple[Figure, Axes]:
+    """Room for a row of every line, their names at the left and zero marked."""
+    room = int(layout.width * 0.45 / 0.068)
+    names = [shortened(line if isinstance(line, str) else str(line["label"]), room) for line in lines]
+    left = 0.15 + 0.068 * max(map(len, names))
+    figure, (ax,) = _grid(["all"], Layout(layout.width, 0.22 * len(lines), 1), left=left, top=0.05, head=head)
+    ax.axvline(0, color=INK, linewidth=0.8, zorder=3)
+    ax.set_yticks([-place for place in range(len(names))], names)
+    ax.set_ylim(0.6 - len(names), 0.6)
+    ax.spines["left"].set_visible(False)
+    for tick, line in zip(ax.get_yticklabels(), lines, strict=True):
+        tick.set(color=INK, fontweight="bold" if isinstance(line, str) else "normal")
+    return figure, ax
+
+
+def _effects_axis(ax: Axes, reach: float, axis: Effects) -> None:
+    ax.set_xlim(-1.08 * reach, 1.08 * reach)
+    ax.xaxis.set_major_formatter(lambda value, _: signed(value, 0, axis.unit))
+    ax.set_xlabel(axis.label)
+
+
+def _parts_row(ax: Axes, place: int, row: pd.Series[Any], colours: Mapping[str, str], axis: Effects) -> None:
+    edges = {1: 0.0, -1: 0.0}
+    for name, colour in colours.items():
+        value, side = float(row[name]), 1 if row[name] > 0 else -1
+        ax.barh(place, value, left=edges[side], height=0.62, color=colour, linewidth=0)
+        edges[side] += value
+    ax.plot([row["total"]], [place], marker="D", markersize=4.5, color=INK, markeredgecolor="white", zorder=4)
+    ax.text(1.01, place, signed(row["total"], 1, axis.unit), transform=ax.get_yaxis_transform(), va="center", color=INK)
+
+
+def _forest_row(ax: Axes, place: int, row: pd.Series[Any], axis: Effects) -> None:
     clear = bool(row["low"] > 0 or row["high"] < 0)
     colour = BLUE if clear else SOFT
     ax.plot([row["low"], row["high"]], [place, place], color=colour, linewidth=2, solid_capstyle="butt")
     ax.plot([row["value"]], [place], marker="o", markersize=5, color=colour if clear else "white", markeredgecolor=colour)
-    ax.text(1.01, place, signed(row["value"], 1), transform=ax.get_yaxis_transform(), va="center", color=colour)
+    ax.text(
+        1.01, place, signed(row["value"], 1, axis.unit), transform=ax.get_yaxis_transform(), va="center", color=colour
+    )  # fmt: skip
 
 
-def _forest_names(ax: Axes, names: Sequence[str]) -> None:
-    ax.set_yticks([-place for place in range(len(names))], names)
-    ax.set_ylim(0.6 - len(names), 0.6)
-    ax.spines["left"].set_visible(False)
-
-
-def signed(share: float, digits: int) -> str:
-    """A shift in points with its sign; nothing is 0."""
-    rounded = round(100 * share, digits) + 0.0
+def signed(value: float, digits: int, unit: float = 100.0) -> str:
+    """An effect with its sign, in points unless told; nothing is 0."""
+    rounded = round(unit * value, digits) + 0.0
     return "0" if rounded == 0 else f"{rounded:+.{digits}f}".replace("-", "−")
 
 
@@ -209,8 +261,8 @@ def _round_axis(ax: Axes, rounds: pd.Series[Any]) -> None:
     ax.set_xticks(range(low, high + 1, max(1, ceil(room / 6))))
 
 
-def _value_axis(ax: Axes, axis: Axis, top: float) -> None:
-    ax.set_ylim(0, top)
+def _value_axis(ax: Axes, axis: Axis, top: float, bottom: float = 0.0) -> None:
+    ax.set_ylim(bottom, top)
     ax.yaxis.set_major_formatter(lambda value, _: axis.form(value))
     ax.grid(axis="y", color=FAINT, linewidth=0.6)
     ax.set_axisbelow(True)
@@ -237,8 +289,19 @@ def _key(figure: Figure, colours: Mapping[str, str], layout: Layout) -> None:
 
     handles = [Patch(color=colour, label=shortened(name)) for name, colour in colours.items()]
     look: dict[str, Any] = {"frameon": False, "handlelength": 0.9, "columnspacing": 1.2, "borderpad": 0}
-    place = (LEFT / layout.width, 1 - 0.05 / figure.get_figheight())
-    figure.legend(handles=handles, loc="upper left", bbox_to_anchor=place, ncols=len(handles), **look)
+    place = (0.15 / layout.width, 1 - 0.05 / figure.get_figheight())
+    figure.legend(handles=handles, loc="upper left", bbox_to_anchor=place, ncols=_key_columns(colours, layout), **look)
+
+
+def _key_room(colours: Mapping[str, str], layout: Layout) -> float:
+    """Inches that the key takes above a figure."""
+    return 0.08 + 0.2 * ceil(len(colours) / _key_columns(colours, layout))
+
+
+def _key_columns(colours: Mapping[str, str], layout: Layout) -> int:
+    """As many names beside each other as fit."""
+    widest = 0.4 + 0.066 * max(len(shortened(name)) for name in colours)
+    return max(1, min(len(colours), int((layout.width - 0.3) / widest)))
 
 
 def _grid(
@@ -274,6 +337,11 @@ def _ceiling(frame: pd.DataFrame) -> float:
         return 0.1
     step = 10.0 ** np.floor(np.log10(most)) / 2
     return float(ceil(most * 1.02 / step) * step)
+
+
+def _lowest(frame: pd.DataFrame) -> float:
+    """0, or below all that is shown."""
+    return 1.05 * float(np.nanmin(frame[["value", "low"]].astype(float).to_numpy(), initial=0.0))
 
 
 def colours_of(categories: Sequence[str], *, ordered: bool) -> dict[str, str]:

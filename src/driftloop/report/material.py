@@ -6,6 +6,7 @@ import hashlib
 import importlib.resources
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +22,13 @@ PLAYED = ["seed_id", "replicate", "chain", "round", "status", "error", "attempts
 WHOSE = ["concept", "attribute", "classifier", "round", "baseline_round"]
 COLUMNS: Mapping[str, Sequence[str]] = {
     "drift": [*WHOSE, "category", "method", "n_seeds", "n_pairs", "coverage", "share", "share_low", "share_high", "shift",
-              "shift_low", "shift_high", "p_value", "p_adjusted"],
+              "shift_low", "shift_high", "p_value", "p_adjusted", "note"],
     "distances": [*WHOSE, "distance", "n_pairs", "value", "low", "high", "null_mean", "null_low", "null_high", "p_value"],
     "tests": [*WHOSE, "test", "n_pairs", "p_value", "p_adjusted", "family"],
     "coverage": [*WHOSE, "category", "n_expected", "n_ok", "coverage", "share_at_least", "share_at_most"],
     "planted": ["round", "concept", "attribute", "category", "share"],
-    "closed_form": ["attribute", "hypothesis", "n_seeds", "p_value", "power"],
-    "published": [*WHOSE, "category", "seed_pct", "generated_pct", "n_seeds", "share", "share_low", "share_high", "reason"],
-    "published_way": [*WHOSE, "category", "n_seeds", "human_share", "first", "share", "published_way", "published_way_low",
-                      "published_way_high", "change_of_annotator", "change_of_annotator_low", "change_of_annotator_high",
-                      "shift", "shift_low", "shift_high"],
 }  # fmt: skip
-"""The columns that a report uses of each table of analysis/; a table that was never written is empty and has them."""
+"""The columns that a report uses of the tables of analysis/ that nearly every run has."""
 
 READ_TABLES = ("drift", "distances", "tests", "coverage")
 
@@ -67,9 +63,6 @@ class Material:
     tests: pd.DataFrame
     coverage: pd.DataFrame
     planted: pd.DataFrame
-    closed_form: pd.DataFrame
-    published: pd.DataFrame
-    published_way: pd.DataFrame
     instruments: Sequence[Instrument]
     provenance: Sequence[Mapping[str, Any]]
     open_seeds: bool
@@ -115,6 +108,14 @@ class Material:
         }
         return replace(self, **kept, instruments=[each for each in self.instruments if each.place == place])
 
+    @cached_property
+    def perceived(self) -> Material:
+        return self.part("labels")
+
+    def table(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
+        """A table of analysis/ by file name; one that was never written has the columns and no rows."""
+        return _table(self.store, name, columns)
+
     def told(self, name: str) -> list[str]:
         """A list of sentences of the provenance (dataset_notes, instrument_warnings), as the last invocation told it."""
         kept = [entry[name] for entry in self.provenance if entry.get(name)]
@@ -142,7 +143,7 @@ def collect(experiment: Experiment, store: Store) -> Material:
         manifest=manifest,
         seeds=seeds,
         rounds=rounds[inside].reset_index(drop=True),
-        **{name: _table(store, name) for name in COLUMNS},
+        **{name: _table(store, name, columns) for name, columns in COLUMNS.items()},
         instruments=list(_instruments(experiment, store)),
         provenance=store.provenance(),
         open_seeds=open_seeds(manifest, seeds),
@@ -170,13 +171,14 @@ def _read_files(folder: Path) -> Iterator[Path]:
 def _own_files() -> list[Path]:
     """The code and the template of the page: after an upgrade the page is made anew."""
     own = Path(str(importlib.resources.files("driftloop.report")))
-    return sorted(path for path in own.iterdir() if path.is_file())
+    return sorted(path for path in own.rglob("*") if path.suffix in (".py", ".j2"))
 
 
-def _table(store: Store, name: str) -> pd.DataFrame:
+def _table(store: Store, name: str, columns: Sequence[str]) -> pd.DataFrame:
     if not (store.folder / "analysis" / f"{name}.parquet").exists():
-        return pd.DataFrame({column: pd.Series(dtype=object) for column in COLUMNS[name]})
-    return store.read_table(f"analysis/{name}.parquet")
+        return pd.DataFrame({column: pd.Series(dtype=object) for column in columns})
+    table = store.read_table(f"analysis/{name}.parquet")
+    return table.assign(**{column: None for column in columns if column not in table})
 
 
 def _instruments(experiment: Experiment, store: Store) -> Iterator[Instrument]:

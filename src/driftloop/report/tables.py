@@ -9,7 +9,7 @@ import pandas as pd
 
 from driftloop.core.records import PlayStatus
 from driftloop.report.material import Material
-from driftloop.report.words import Apart, Change, Tested
+from driftloop.report.words import Apart, Change, Tested, told_of_two
 
 ALL, ALIKE = "all", "all_standardised"
 LEAST = 5  # seeds a cell of one concept must rest on to be told
@@ -17,7 +17,8 @@ NAME = ["concept", "attribute", "category", "classifier"]
 SHARE = ["share", "share_low", "share_high"]
 SHIFT = ["shift", "shift_low", "shift_high", "p_value", "p_adjusted"]
 BAND = ["panel", "series", "round", "value", "low", "high", "role"]
-"""A frame to draw: role data (line with band), context (thin grey), planted (dashed), null (grey band and its mean)."""
+"""A frame to draw: role data (line with band), context (thin grey), planted (dashed), null (grey band and its mean),
+audited (diamonds with bars)."""
 
 FOREST = {"category": "label", "shift": "value", "shift_low": "low", "shift_high": "high"}
 NULL = {"null_mean": "value", "null_low": "low", "null_high": "high"}
@@ -28,8 +29,27 @@ PLAY_STATUSES: tuple[str, ...] = PlayStatus.__args__  # type: ignore[attr-define
 
 
 def raw(drift: pd.DataFrame) -> pd.DataFrame:
-    """The headline method: the same instrument at both ends, nothing adjusted."""
+    """The same instrument at both ends, nothing adjusted."""
     return drift[drift["method"] == "raw"]
+
+
+def of(table: pd.DataFrame, attribute: str, classifier: str) -> pd.DataFrame:
+    """The rows over all seeds of what one classifier read of one attribute."""
+    return table[(table["concept"] == ALL) & (table["attribute"] == attribute) & (table["classifier"] == classifier)]
+
+
+def headline(material: Material, attribute: str, classifier: str) -> tuple[str, pd.DataFrame]:
+    """The method that is told first, and its rows of `ends` over all seeds.
+
+    Raw, until people have labelled pictures of the baseline and of the last round: then audited, which does not rest on the
+    instrument erring alike in both.
+    """
+    mine = of(material.drift, attribute, classifier)
+    rows = ends(raw(mine))
+    checked = ends(mine[mine["method"] == "audited"])
+    checked = checked[checked["round"].isin(rows["round"])]
+    known = len(checked) and checked[["first", "share", "shift_low", "shift_high"]].notna().to_numpy().all()
+    return ("audited", checked) if known else ("raw", rows)
 
 
 def told(drift: pd.DataFrame) -> pd.DataFrame:
@@ -54,12 +74,13 @@ def told_concepts(drift: pd.DataFrame) -> list[str]:
 
 
 def ends(drift: pd.DataFrame) -> pd.DataFrame:
-    """Every category at the last round, with `first` and `n_first` of its baseline round; empty without a later round."""
+    """Every category at the last round, with `first`, its limits and `n_first` of its baseline round; empty without a later
+    round. `drift` is of one method."""
     if drift.empty:
-        return drift.assign(first=[], n_first=[])
+        return drift.assign(first=[], first_low=[], first_high=[], n_first=[])
     last = drift[(drift["round"] == drift["round"].max()) & (drift["round"] > drift["baseline_round"])]
-    first = drift.loc[drift["round"] == drift["baseline_round"], [*NAME, "share", "n_seeds"]]
-    first = first.rename(columns={"share": "first", "n_seeds": "n_first"})
+    first = drift.loc[drift["round"] == drift["baseline_round"], [*NAME, *SHARE, "n_seeds"]]
+    first = first.rename(columns={name: name.replace("share", "first") for name in SHARE} | {"n_seeds": "n_first"})
     joined: pd.DataFrame = last.merge(first, on=NAME, how="left", validate="1:1")
     return joined
 
@@ -79,6 +100,7 @@ def change(row: pd.Series[Any]) -> Change:
         n_first=_whole(row["n_first"]),
         n_last=_whole(row["n_seeds"]),
         n_pairs=_whole(row["n_pairs"]),
+        audited=row["method"] == "audited",
     )
 
 
@@ -95,6 +117,21 @@ def tested(tests: pd.DataFrame, attribute: str, classifier: str) -> Tested | Non
         return None
     p_value, p_adjusted = float(row["p_value"]), float(row["p_adjusted"])
     return Tested(name=str(row["test"]), p_value=p_value, p_adjusted=p_adjusted, family=str(row["family"]))
+
+
+def told_row(material: Material, attribute: str, rows: pd.DataFrame) -> pd.Series[Any]:
+    """Of two categories the one that is told; of several the one that moved most, of people's labels past its interval."""
+    categories = material.categories(attribute)
+    if len(categories) == 2:
+        mine = rows[rows["category"] == told_of_two(categories)]
+    else:
+        mine = moved(rows[rows["method"] == "audited"])
+    return largest(mine if len(mine) else rows)
+
+
+def moved(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows whose interval leaves out no shift at all."""
+    return rows[(rows["shift_low"] > 0) | (rows["shift_high"] < 0)]
 
 
 def apart(distances: pd.DataFrame, attribute: str, classifier: str) -> Apart | None:
@@ -137,6 +174,11 @@ def curve(rows: pd.DataFrame, panel: str, series: str, role: str = "data") -> pd
     return line.assign(panel=panel, series=series, role=role).reindex(columns=BAND)
 
 
+def as_shares(rows: pd.DataFrame, value: str, low: str, high: str) -> pd.DataFrame:
+    """Other estimates by round under the names that `curve` takes."""
+    return rows[["round", value, low, high]].set_axis(["round", *SHARE], axis=1)
+
+
 def stacked(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     full = [frame for frame in frames if len(frame)]
     return pd.concat(full, ignore_index=True) if full else pd.DataFrame(columns=BAND)
@@ -154,7 +196,17 @@ def attribute_curves(material: Material, attribute: str, shown: Sequence[str]) -
             truth = planted_of(material.planted, material.seeds, ALL, attribute, category)
             truth = truth[truth["round"].isin(rows["round"])]
             frames += [curve(rows, panel, category), curve(truth, panel, category, "planted")]
+            method, checked = headline(material, attribute, classifier)
+            if method == "audited":
+                frames.append(audited_points(checked[checked["category"] == category], panel, category))
     return stacked(frames)
+
+
+def audited_points(last: pd.DataFrame, panel: str, category: str) -> pd.DataFrame:
+    """The two rounds that people labelled, from a row of `ends`."""
+    first = last.assign(round=last["baseline_round"], share=last["first"], share_low=last["first_low"],
+                        share_high=last["first_high"])  # fmt: skip
+    return curve(pd.concat([first, last]), panel, category, "audited")
 
 
 def concept_curves(material: Material, drift: pd.DataFrame, classifier: str, attribute: str, category: str) -> pd.DataFrame:
@@ -185,15 +237,14 @@ def concept_stacks(drift: pd.DataFrame, classifier: str, attribute: str, categor
 
 def shift_rows(material: Material) -> pd.DataFrame:
     """group, label, value, low, high: every category at the last round over all seeds, in reading order."""
-    last = ends(raw(material.drift))
-    last = last[(last["concept"] == ALL) & last["shift"].notna()]
     frames = []
     for attribute in material.attributes:
         for classifier in material.readers(attribute):
-            rows = last[(last["attribute"] == attribute) & (last["classifier"] == classifier)]
+            method, rows = headline(material, attribute, classifier)
             rows = rows.set_index("category").reindex(material.categories(attribute)).dropna(subset=["shift"])
             several = len(material.readers(attribute)) > 1
             group = panel_name(material, attribute, classifier, attribute if several else f"perceived {attribute}")
+            group = f"{group}, audited" if method == "audited" else group
             frames.append(rows.reset_index().rename(columns=FOREST).assign(group=group))
     return stacked(frames).reindex(columns=["group", *FOREST.values()])
 
@@ -217,36 +268,11 @@ def panel_name(material: Material, attribute: str, classifier: str, name: str) -
     return f"{name} · {classifier}" if name else classifier
 
 
-# Beside the published study ------------------------------------------------------------------------------------------
-
-
-def published_blocks(material: Material) -> Iterator[tuple[str, str, pd.DataFrame]]:
-    """(attribute, classifier or "", its published rows), attributes in reading order and those that nobody reads last."""
-    order = [*material.attributes, *material.published["attribute"].astype(str)]
-    for attribute in dict.fromkeys(order):
-        mine = material.published[material.published["attribute"] == attribute]
+def blocks(material: Material, table: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """(attribute, classifier or "", its rows), attributes in reading order and those that nobody reads last."""
+    for attribute in dict.fromkeys([*material.attributes, *table["attribute"].dropna().astype(str)]):
+        mine = table[table["attribute"] == attribute]
         yield from ((attribute, str(classifier), rows) for classifier, rows in mine.groupby("classifier", sort=False))
-
-
-def way_blocks(material: Material) -> Iterator[tuple[str, str, pd.DataFrame]]:
-    """(attribute, classifier, its rows of the table `published_way`), in reading order."""
-    for attribute in material.attributes:
-        mine = material.published_way[material.published_way["attribute"] == attribute]
-        yield from ((attribute, str(classifier), rows) for classifier, rows in mine.groupby("classifier", sort=False))
-
-
-def not_beside(rows: pd.DataFrame) -> dict[str, list[str]]:
-    """Why this run has nothing to put beside some published rows: reason -> the categories, or the concepts, it is true of.
-
-    A reason that is true of every row of a concept names the concept.
-    """
-    missing = rows[rows["reason"] != ""]
-    found: dict[str, list[str]] = {}
-    for reason, mine in missing.groupby("reason", sort=False):
-        whole = [name for name, part in mine.groupby("concept", sort=False) if len(part) == (rows["concept"] == name).sum()]
-        names = whole if len(whole) == mine["concept"].nunique() else mine["category"].unique()
-        found[str(reason)] = [] if len(mine) == len(rows) else [str(name) for name in names]
-    return found
 
 
 # Counts --------------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 WOMEN = frozenset({"female", "woman", "women", "f"})
@@ -22,7 +22,10 @@ CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """One category from the baseline to a later round: shares among the seeds read at each, shift on those read at both."""
+    """One category from the baseline to a later round: shares among the seeds read at each, shift on those read at both.
+
+    `audited`: as people label the pictures; then `n_first` and `n_last` are pictures labelled.
+    """
 
     attribute: str
     category: str
@@ -36,6 +39,7 @@ class Change:
     n_first: int
     n_last: int
     n_pairs: int
+    audited: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +63,13 @@ class Tested:
     family: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    value: float
+    low: float
+    high: float
+
+
 # Numbers -------------------------------------------------------------------------------------------------------------
 
 
@@ -70,6 +81,11 @@ def points(shift: float) -> str:
     """A shift in percentage points, signed: +21.3, −4.0, 0.0."""
     rounded = round(100 * shift, 1) + 0.0
     return "unknown" if math.isnan(shift) else "0.0" if rounded == 0 else f"{rounded:+.1f}".replace("-", "−")
+
+
+def signed_years(years: float) -> str:
+    """A shift in years, signed: +2.1, −0.4, 0.0."""
+    return points(years / 100)
 
 
 def p_text(p_value: float) -> str:
@@ -122,6 +138,11 @@ def without_paths(text: str) -> str:
     return ABSOLUTE.sub(lambda match: "…/" + re.split(r"[/\\]", match[0].rstrip("/\\"))[-1], text)
 
 
+def safe(text: str, most: int) -> str:
+    """What a machine said, without its folders."""
+    return without_paths(readable(text, most))
+
+
 # Sentences -----------------------------------------------------------------------------------------------------------
 
 
@@ -133,23 +154,42 @@ def span(change: Change) -> str:
 
 
 def interval(change: Change, level: float) -> str:
-    read = f"{counted(change.n_pairs, 'seed')} read at both ends"
-    return f"{level_text(level)} interval {points(change.low)} to {points(change.high)}; {read}"
+    return f"{level_text(level)} interval {points(change.low)} to {points(change.high)}; {rests_on(change)}"
+
+
+def rests_on(change: Change) -> str:
+    if not change.audited:
+        return f"{counted(change.n_pairs, 'seed')} read at both ends"
+    rounds = f"round {change.baseline_round} and {change.n_last:,} of round {change.round}"
+    return f"people labelled {change.n_first:,} pictures of {rounds}"
+
+
+def estimated(estimate: Estimate, level: float) -> str:
+    """ "−20.5 points (95 % interval −33.2 to −7.3)" """
+    told = f"{points(estimate.value)} points"
+    if math.isnan(estimate.low):
+        return told
+    return f"{told} ({level_text(level)} interval {points(estimate.low)} to {points(estimate.high)})"
 
 
 def two_answer(change: Change, level: float) -> str:
     """The answer for an attribute of two categories."""
     if math.isnan(change.shift):
         return nothing(change.attribute)
+    of, seen = ("", ", as people label the pictures") if change.audited else (" of readings", "")
     went = (
-        f"{subject(change.attribute, change.category)} went from {percent(change.first)} to {percent(change.last)} "
-        f"of readings {span(change)}"
+        f"{subject(change.attribute, change.category)} went from {percent(change.first)} to {percent(change.last)}{of} "
+        f"{span(change)}{seen}"
     )
     if math.isnan(change.low):
         return f"{went}: {few(change)}."
+    return f"{went}: {shifted(change, level)}."
+
+
+def shifted(change: Change, level: float) -> str:
     if change.low <= 0 <= change.high:
-        return f"{went}: no shift can be told apart from chance ({points(change.shift)} points, {interval(change, level)})."
-    return f"{went}: a shift of {points(change.shift)} points ({interval(change, level)})."
+        return f"no shift can be told apart from chance ({points(change.shift)} points, {interval(change, level)})"
+    return f"a shift of {points(change.shift)} points ({interval(change, level)})"
 
 
 def many_answer(change: Change, tested: Tested | None, level: float) -> str:
@@ -165,8 +205,35 @@ def many_answer(change: Change, tested: Tested | None, level: float) -> str:
     return f"Perceived {change.attribute} shifted {span(change)} ({p_text(p_value)}): {largest(change, level)}"
 
 
+def audited_answer(change: Change, level: float) -> str:
+    """The answer of people's labels for several categories; `change` is of the one that moved most."""
+    if change.low <= 0 <= change.high:
+        most = f"the largest is that of {change.category} ({points(change.shift)} points, {interval(change, level)})"
+        return (
+            f"As people label the pictures, no shift of a group of perceived {change.attribute} can be told apart from chance "
+            f"{span(change)}: {most}."
+        )
+    told = largest(change, level)
+    return f"As people label the pictures, perceived {change.attribute} shifted {span(change)}: {told}"
+
+
+def why_audited(attribute: str, raw: Change, level: float) -> str:
+    """Why the labels of people are told first, and what the instrument by itself says."""
+    subject_ = lowered(subject(attribute, raw.category))
+    return (
+        "Told first is the audited estimate, because people labelled a random sample of pictures of both rounds: what the "
+        "instrument misreads does not count as drift there. Read by the instrument alone (raw), "
+        f"{subject_} went from {percent(raw.first)} to {percent(raw.last)}: {shifted(raw, level)}."
+    )
+
+
+def lowered(text: str) -> str:
+    return f"{text[:1].lower()}{text[1:]}"
+
+
 def largest(change: Change, level: float) -> str:
-    told = f"{change.category} moved most, from {percent(change.first)} to {percent(change.last)} of readings"
+    of = "" if change.audited else " of readings"
+    told = f"{change.category} moved most, from {percent(change.first)} to {percent(change.last)}{of}"
     if math.isnan(change.low):
         return f"{told}, by {points(change.shift)} points."
     return f"{told}, a shift of {points(change.shift)} points ({interval(change, level)})."
@@ -195,7 +262,7 @@ def few(change: Change) -> str:
 
 def footing(change: Change) -> str:
     """Why a shift need not be the difference of the shares beside it; empty when it is."""
-    if change.n_first == change.n_pairs == change.n_last or math.isnan(change.shift):
+    if change.audited or change.n_first == change.n_pairs == change.n_last or math.isnan(change.shift):
         return ""
     return (
         f"The shares are over the seeds read at each end ({change.n_first:,} and {change.n_last:,}), "
@@ -239,79 +306,6 @@ def suppression(concepts: Sequence[str], least: int) -> str:
     return f"Left out, because fewer than {least} seeds were read there at some round: {joined(concepts)}."
 
 
-# Beside the published study ------------------------------------------------------------------------------------------
-
-PUBLISHED = (
-    "Dogan et al. (arXiv 2601.22093) played one round with SD3.5-large and LLaVA-v1.6-mistral-7b. Their percentages change "
-    "annotators on the way: people labelled the seeds, and LLaVA, the captioner of the same loop, labelled what was generated. "
-    "So part of the study's difference is that change of annotator and not drift. In this run the same classifier reads the "
-    "seeds and every later round. The percentages stand side by side as facts to compare with; they are not a target."
-)
-
-
-def published_title(attribute: str, classifier: str, *, beside: bool) -> str:
-    """`classifier` is told where there are several; `beside`: whether this run has any share to put there."""
-    name = attribute.replace("skintone", "skin tone")
-    read = f", here as {classifier} reads it" if classifier else ""
-    return f"Perceived {name}: the study beside this run{read}." if beside else f"Perceived {name}: the study alone{read}."
-
-
-def published_note(missing: Mapping[str, Sequence[str]], level: float, *, beside: bool) -> str:
-    """`missing`: why this run has nothing to put beside some rows -> which; nothing = any of them."""
-    told = "; ".join(f"{joined(names)}: {reason}" if names else reason for reason, names in missing.items())
-    if not beside:
-        return f"This run has nothing to put beside it: {told}."
-    brackets = f"In brackets: {level_text(level)} interval over seeds."
-    return f"{brackets} Nothing of this run stands beside some rows ({told})." if told else brackets
-
-
-@dataclass(frozen=True, kw_only=True)
-class Estimate:
-    value: float
-    low: float
-    high: float
-
-
-def estimated(estimate: Estimate, level: float) -> str:
-    """ "−20.5 points (95 % interval −33.2 to −7.3)" """
-    told = f"{points(estimate.value)} points"
-    if math.isnan(estimate.low):
-        return told
-    return f"{told} ({level_text(level)} interval {points(estimate.low)} to {points(estimate.high)})"
-
-
-def published_way(
-    subject_: str, classifier: str, round_: int, n: int, *, way: Estimate, annotator: Estimate, drift: Estimate, level: float
-) -> str:
-    """The difference as the study reads it, and the two parts it is the sum of."""
-    if math.isnan(way.value):
-        return f"Too few seeds with a human label were read to take {subject_.lower()} the study's way."
-    moved = f"{subject_[0].lower()}{subject_[1:]} would seem to move by {estimated(way, level)}"
-    return (
-        f"Not drift: with human labels for the seeds and {classifier} for round {round_}, as the study has it, {moved}. "
-        f"Of that, {estimated(annotator, level)} is the change of annotator: what the classifier and people make of the very "
-        f"same seeds. The drift by one annotator is {estimated(drift, level)}. "
-        f"All over the {counted(n, 'seed')} with a label and a reading at both ends."
-    )
-
-
-# The closed form -----------------------------------------------------------------------------------------------------
-
-
-def closed_form(joint: float, parts: Mapping[str, float], powers: Mapping[str, float], n: int, level: float) -> str:
-    """p-values of the joint test over all attributes and of each one; `powers`: false hypothesis -> chance to reject it."""
-    if math.isnan(joint):
-        return f"Whether this run departs from what these models were made to do cannot be tested on {counted(n, 'seed')}."
-    found = "it departs" if joint < 1 - level else "no departure is found"
-    each = "".join(f"; {name} alone {p_text(p_value)}" for name, p_value in parts.items())
-    told = (
-        f"Taken over all rounds at once, {found} from what these models were made to do "
-        f"({p_text(joint)}, {counted(n, 'seed')}{each})."
-    )
-    noticed = [f"{name} in {percent(power)}" for name, power in powers.items() if not math.isnan(power)]
-    return f"{told} Had they been otherwise, as many seeds would tell: {joined(noticed)} of such runs." if noticed else told
-
-
 # Under figures -------------------------------------------------------------------------------------------------------
 
 
@@ -327,15 +321,19 @@ def subjects(attribute: str, categories: Sequence[str]) -> str:
     return subject(attribute, categories[0]) if len(categories) == 1 else f"Perceived {attribute}"
 
 
-def forest_caption(n: str, level: float) -> str:
-    return (
-        f"Shift of each category from the baseline to the last round, in points, on the seeds read at both ends (n = {n}). "
-        f"Bars are {level_text(level)} intervals over seeds; blue where the interval leaves out 0."
-    )
+def forest_caption(n: str, level: float, *, audited: bool) -> str:
+    on = "" if audited else f", on the seeds read at both ends (n = {n})"
+    labelled = f" Marked audited: as people label the pictures (n = {n} labelled at both)." if audited else ""
+    return f"Shift of each category from the baseline to the last round, in points{on}.{labelled} {bars(level)}"
 
 
-def curve_caption(what: str, n: str, level: float, *, planted: bool) -> str:
-    return f"{what}, share of readings by round, over all seeds (n = {n}). {band(level)}{dashed(planted=planted)}"
+def bars(level: float) -> str:
+    return f"Bars are {level_text(level)} intervals over seeds; blue where the interval leaves out 0."
+
+
+def curve_caption(what: str, n: str, level: float, *, planted: bool, audited: bool) -> str:
+    labelled = " Diamonds with bars: as people label the pictures." if audited else ""
+    return f"{what}, share of readings by round, over all seeds (n = {n}). {band(level)}{dashed(planted=planted)}{labelled}"
 
 
 def concept_caption(what: str, kind: str, n: str, level: float, *, planted: bool) -> str:
@@ -369,9 +367,9 @@ def limits(*, cartoon: bool, licensed: bool) -> list[str]:
     told = [
         "Everything here is a perceived attribute: what an instrument reads off a picture, in the instrument's own "
         "categories. Nothing is said about who anybody is, and generated people have no identity.",
-        "Drift is raw: the same classifier with the same locator reads every round, the baseline included. Errors of that "
-        "instrument that are alike in all rounds cancel only in part, and errors that differ between photographs and "
-        "generated pictures look like drift. Human labels are not mixed in.",
+        "Drift is raw unless it is marked audited, adjusted or em: the same classifier with the same locator reads every "
+        "round, the baseline included. Errors of that instrument that are alike in all rounds cancel only in part, and errors "
+        "that differ between photographs and generated pictures look like drift. Human labels are not mixed in.",
         "Shares are over readings that succeeded; what was not read is counted under coverage, with the bounds it leaves open.",
         "Seeds are what is independent. Intervals speak of seeds like these and of these models with these settings.",
         "Bands hold at each round by itself, not for the whole curve. Only tests marked confirmatory were declared "

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 
 from driftloop.analysis.audit import audit_tables
-from driftloop.analysis.material import Instrument, Material
+from driftloop.analysis.by_seed import signed
+from driftloop.analysis.material import Encoding, Instrument, Material
 from driftloop.analysis.study import Extent, Settings
 from driftloop.analysis.tables import core_tables
 from driftloop.audit.labels import files, read_labels, state, take_in
@@ -91,6 +92,7 @@ def _material(experiment: Experiment, store: Store, rows: pd.DataFrame, confirma
             min_seeds=experiment.min_seeds,
         ),
         baseline_round=int(rows.loc[shown, "round"].min()) if shown.any() else 0,
+        encodings=[Encoding(name=option.name, folder=folder) for folder, option, _ in experiment.encodings()],
     )
 
 
@@ -104,7 +106,7 @@ def _tables(experiment: Experiment, store: Store, rows: pd.DataFrame, confirmato
     if material.instruments and len(rows):
         tables = core_tables(material)
         for option in experiment.metrics:
-            tables = added(tables, option.build().tables(material))
+            tables = added(tables, signed(option.name, option.build().tables(material)))
         if files(store):
             tables = added(tables, _audited(experiment, store, material))
     if experiment.truth is not None:
@@ -130,7 +132,8 @@ def added(tables: Mapping[str, pd.DataFrame], more: Mapping[str, pd.DataFrame]) 
 
 def _inputs(experiment: Experiment, store: Store) -> dict[str, Any]:
     """What the tables depend on: the files read, the extent, the settings, the code."""
-    folders = ["rounds", *(folder for folder, _, _ in experiment.instruments())]
+    folders = ["rounds", *(folder for folder, _, _ in experiment.instruments()), *store.probe_tables()]
+    folders += [folder for folder, _, _ in experiment.encodings()]
     return {
         "files": {folder: store.listing(folder) for folder in folders},
         "extent": [experiment.rounds, experiment.replicates, experiment.limit, experiment.limit_per_concept],

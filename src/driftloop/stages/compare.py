@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 
-from driftloop.analysis.comparison import DIFFERENCE_COLUMNS, Arm, Rules, differences
+from driftloop.analysis.comparison import DIFFERENCE_COLUMNS, Arm, Rules, differences, remarks
 from driftloop.analysis.families import adjust_differences
 from driftloop.analysis.study import stacked
 from driftloop.core.errors import ConfigError
@@ -24,11 +24,12 @@ PAGE = "index.html"
 
 @dataclass(frozen=True)
 class Pair:
-    """One arm against the reference; `refused`: why they cannot be compared."""
+    """One arm against the reference; `refused`: why they cannot be compared; `remarks`: what else is to be said."""
 
     run: Run
-    differences: pd.DataFrame
+    differences: pd.DataFrame = field(default_factory=pd.DataFrame)
     refused: str = ""
+    remarks: Sequence[str] = ()
 
 
 def compare_all(
@@ -59,8 +60,7 @@ def compare_runs(runs: Sequence[Run], results_dir: Path, experiment: str, rules:
         raise ConfigError(f"nothing can be compared with {runs[0].run_id}: {'; '.join(pair.refused for pair in pairs)}")
     table = adjust_differences(stacked([pair.differences for pair in pairs], DIFFERENCE_COLUMNS))
     folder = results_dir / "comparisons" / re.sub(r"[^\w.+-]", "_", experiment)
-    refused = {pair.run.run_id: pair.refused for pair in pairs}
-    shown = [_shown(run, folder, refused.get(run.run_id, "")) for run in runs]
+    shown = [_shown(pair, folder) for pair in (Pair(runs[0]), *pairs)]
     page = comparison_page(Comparison(experiment=experiment, arms=shown, differences=table, level=rules.level))
     write_parquet(folder / "differences.parquet", pa.Table.from_pandas(table, preserve_index=False))
     write_bytes(folder / "runs.csv", pd.DataFrame([_columns(arm) for arm in shown]).to_csv(index=False).encode())
@@ -76,16 +76,18 @@ def _pairs(runs: Sequence[Run], rules: Rules) -> Iterable[Pair]:
 
 def _pair(run: Run, reference: Arm, rules: Rules) -> Pair:
     try:
-        return Pair(run, differences(arm_of(run), reference, rules))
+        arm = arm_of(run)
+        return Pair(run, differences(arm, reference, rules), remarks=remarks(arm, reference))
     except ConfigError as error:
-        return Pair(run, pd.DataFrame(), str(error))
+        return Pair(run, refused=str(error))
 
 
-def _shown(run: Run, folder: Path, refused: str) -> ArmShown:
-    report = run.store.folder / "report" / PAGE
+def _shown(pair: Pair, folder: Path) -> ArmShown:
+    run, report = pair.run, pair.run.store.folder / "report" / PAGE
     there = os.path.relpath(report, folder) if report.exists() else ""
-    return ArmShown(run=run.run_id, config=run.config, report=there, refused=refused)
+    return ArmShown(run=run.run_id, config=run.config, report=there, refused=pair.refused, remarks=pair.remarks)
 
 
 def _columns(arm: ArmShown) -> dict[str, object]:
-    return {"run": arm.run, **arm.config, "report": arm.report, "not_compared": arm.refused}
+    not_compared = "; ".join([arm.refused] if arm.refused else arm.remarks)
+    return {"run": arm.run, **arm.config, "report": arm.report, "not_compared": not_compared}

@@ -120,6 +120,11 @@ class Calibration:
         return self._shares(resampled_sums(self._features, self.concepts, self.units, self.resamples, self.seed))
 
     @cached_property
+    def reach(self) -> Floats:
+        """`leverage` of all and of each concept [1 + C, L]."""
+        return leverage(self.point.matrices)
+
+    @cached_property
     def adjusted(self) -> Estimate:
         """The confusion matrix inverted, each concept's with its own (see `confusion.pooled_rates`)."""
         return adjusted_estimate(self)
@@ -185,13 +190,9 @@ def adjusted_estimate(known: Calibration) -> Estimate:
         found = [[adjusted_count(matrix, row) for row in rows] for matrix, rows in zip(point.matrices, shares, strict=True)]
         return _standardised(np.array(found), 0)
 
-    def drawn(shares: Floats) -> Floats:
-        return _standardised(inverted(draws.matrices, shares), 1)
-
-    return Estimate(
-        solved(point.readings), drawn(draws.readings), solved(point.late), solved(point.early), drawn(draws.late),
-        drawn(draws.early),
-    )  # fmt: skip
+    shares = inverted(draws.matrices, np.concatenate([draws.readings, draws.late, draws.early], axis=2))
+    drawn, late, early = np.split(_standardised(shares, 1), 3, axis=2)
+    return Estimate(solved(point.readings), drawn, solved(point.late), solved(point.early), late, early)
 
 
 def em_estimate(known: Calibration) -> Estimate:
@@ -286,8 +287,7 @@ def of_groups(number: Floats) -> Floats:
 def _moments(known: Calibration, point: Floats, draws: Floats, number: Floats) -> Moments:
     """Of estimates [G, R, L] with draws [B, G, R, L] from so many seeds per concept [C, R]; flat."""
     size = of_groups(number)
-    reach = np.stack([leverage(matrix) for matrix in known.point.matrices])[:, None]
-    everyone, *concepts = reach / np.maximum(np.delete(size, 1, axis=0), 1)[:, :, None]
+    everyone, *concepts = known.reach[:, None] / np.maximum(np.delete(size, 1, axis=0), 1)[:, :, None]
     alike = np.max(concepts, axis=0) / len(concepts)  # a seed of the smallest concept speaks for most
     step = np.stack([everyone, alike, *concepts])
     wide = np.broadcast_to(size[:, :, None], point.shape)

@@ -14,10 +14,12 @@ from driftloop.core import rng
 from driftloop.statistics.intervals import Limits, share_limits
 from driftloop.statistics.moments import Moments
 from driftloop.statistics.panel import Floats, Ints
+from driftloop.statistics.resampling import unit_counts
 from driftloop.statistics.tests import TestResult, quadratic_form
 
 CELLS = 2**22  # numbers held at once
 SMALLEST = 1e-6  # a probability no instrument can know to be smaller
+BLOCK = 64  # bootstrap draws of one generator
 FAR = 1.0  # how far outside 0..1 a draw of a badly conditioned estimate may count
 
 
@@ -46,17 +48,17 @@ def inverted(matrix: Floats, shares: Floats) -> Floats:
     right = np.concatenate([shares @ np.swapaxes(matrix, -1, -2), np.ones((*shares.shape[:-1], 1))], axis=-1)
     known = np.isfinite(system).all(axis=(-1, -2), keepdims=True)
     system = np.where(known, system, np.eye(labels + 1))
-    usable = known & (np.linalg.cond(system) < 1e10)[..., None, None]
+    sizes = np.abs(np.linalg.eigvalsh(system))  # symmetric, so these are its singular values
+    usable = known & (sizes.max(axis=-1) < 1e10 * sizes.min(axis=-1))[..., None, None]
     system = np.where(usable, system, np.eye(labels + 1))
     solved = np.swapaxes(np.linalg.solve(system, np.swapaxes(right, -1, -2)), -1, -2)[..., :labels]
     return np.asarray(np.where(usable, solved, np.nan))
 
 
 def leverage(matrix: Floats) -> Floats:
-    """How far the estimate of each label [L] moves, times the number of seeds, when one seed is read otherwise."""
-    readings = matrix.shape[1]
-    moved = inverted(matrix, np.eye(readings))
-    return np.asarray(moved.max(axis=0) - moved.min(axis=0))
+    """How far the estimate of each label [..., L] moves, times the number of seeds, when one seed is read otherwise."""
+    moved = inverted(matrix, np.broadcast_to(np.eye(matrix.shape[-1]), (*matrix.shape[:-2], *[matrix.shape[-1]] * 2)))
+    return np.asarray(moved.max(axis=-2) - moved.min(axis=-2))
 
 
 def em(likelihood: Floats, weights: Floats, start: Floats | None = None, steps: int = 1000, within: float = 1e-9) -> Floats:
@@ -64,19 +66,54 @@ def em(likelihood: Floats, weights: Floats, start: Floats | None = None, steps: 
 
     `likelihood` [..., n, L] is p(reading i | label l) up to a factor that is i's own: posterior over calibration share.
     `weights` [..., n] of the readings. Gives [..., L]; NaN where no reading has weight.
+
+    Each of `steps` is three of theirs, with an extrapolation between (`_climbed`), until none of them moves a share by
+    `within`; every composition stops on its own, whatever else is asked for with it.
     """
     labels = likelihood.shape[-1]
-    total = weights.sum(axis=-1, keepdims=True)
-    share = np.broadcast_to(np.full(labels, 1 / labels) if start is None else start, (*weights.shape[:-1], labels))
+    shape = np.broadcast_shapes(likelihood.shape[:-2], weights.shape[:-1])
+    chance = np.broadcast_to(likelihood, (*shape, *likelihood.shape[-2:])).reshape(-1, *likelihood.shape[-2:])
+    weight = np.broadcast_to(weights, (*shape, weights.shape[-1])).reshape(-1, weights.shape[-1])
+    going = np.flatnonzero(weight.sum(axis=1) > 0)
+    found = np.full((len(weight), labels), np.nan)
+    found[going] = np.full(labels, 1 / labels) if start is None else start
+    chance, weight = chance[going], weight[going] / weight[going].sum(axis=1, keepdims=True)
     for _ in range(steps):
-        mixed = np.maximum((likelihood @ share[..., None])[..., 0], 1e-300)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            renewed = share * ((weights / mixed)[..., None, :] @ likelihood)[..., 0, :] / total
-        change = np.nanmax(np.abs(renewed - share), initial=0.0)
-        share = renewed
-        if change < within:
+        before = found[going]
+        found[going], moved = _climbed(chance, weight, before)
+        on = moved >= within
+        if not on.all():
+            going, chance, weight = going[on], chance[on], weight[on]
+        if not going.size:
             break
-    return np.asarray(share)
+    return found.reshape(*shape, labels)
+
+
+def _climbed(likelihood: Floats, weights: Floats, share: Floats) -> tuple[Floats, Floats]:
+    """Two steps of EM from `share` [m, L], a leap along them, and a step from there; and how far the first two moved [m].
+
+    Varadhan & Roland (2008, Scand. J. Stat. 35:335), scheme S3. Where the leap leaves the simplex or lowers the likelihood
+    the second step stands instead, so the likelihood never falls.
+    """
+    first, _ = _step(likelihood, weights, share)
+    second, _ = _step(likelihood, weights, first)
+    once, bend = first - share, second - 2 * first + share
+    curved = (bend**2).sum(axis=1, keepdims=True)
+    far = np.sqrt((once**2).sum(axis=1, keepdims=True) / np.where(curved > 0, curved, 1.0))
+    leap = share + 2 * far * once + far**2 * bend
+    inside = (leap.min(axis=1) >= 0) & (curved[:, 0] > 0)
+    leap = np.where(inside[:, None], leap, second)
+    third, there = _step(likelihood, weights, leap)
+    _, here = _step(likelihood, weights, second)
+    found = np.where((there >= here)[:, None], third, second)
+    return found, np.maximum(np.abs(once), np.abs(second - first)).max(axis=1)
+
+
+def _step(likelihood: Floats, weights: Floats, share: Floats) -> tuple[Floats, Floats]:
+    """One step of EM from `share` [m, L], and the log-likelihood there [m]; `weights` [m, n] sum to 1."""
+    mixed = np.maximum((likelihood @ share[:, :, None])[:, :, 0], 1e-300)
+    renewed = share * ((weights / mixed)[:, None, :] @ likelihood)[:, 0, :]
+    return renewed, (weights * np.log(mixed)).sum(axis=1)
 
 
 def em_count(matrix: Floats, shares: Floats) -> Floats:
@@ -116,14 +153,13 @@ def calibrated_likelihood(probabilities: Floats, point: Floats, shares: Floats) 
 def resampled_weights(units: Ints, draws: range, seed: int) -> Floats:
     """How often each seed is drawn [draws, n] when whole units (seeds, or cohorts), `units` [n], are drawn.
 
-    Every draw has a number and is the same whatever others are asked for with it.
+    Every draw has a number and is the same whatever others are asked for with it: `BLOCK` of them share a generator.
     """
-    n_units = int(units.max()) + 1
-    weights = np.empty((len(draws), units.size))
-    for row, draw in enumerate(draws):
-        picked = rng.generator(rng.derive(seed, draw)).integers(0, n_units, size=n_units)
-        weights[row] = np.bincount(picked, minlength=n_units)[units]
-    return weights
+    blocks = range(draws.start // BLOCK, -(-draws.stop // BLOCK))
+    generators = (rng.generator(rng.derive(seed, block)) for block in blocks)
+    counts = np.concatenate([unit_counts(generator, BLOCK, int(units.max()) + 1) for generator in generators])
+    first = draws.start - blocks.start * BLOCK
+    return counts[first : first + len(draws), units]
 
 
 def resampled_sums(values: Floats, codes: Ints, units: Ints, resamples: int, seed: int) -> Floats:

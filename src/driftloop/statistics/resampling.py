@@ -20,7 +20,7 @@ def _chunks(resamples: int, units: int) -> Iterator[slice]:
         yield slice(start, min(start + size, resamples))
 
 
-def _counts(generator: np.random.Generator, draws: int, n: int) -> Floats:
+def unit_counts(generator: np.random.Generator, draws: int, n: int) -> Floats:
     """How often each of n units is drawn in n draws with replacement [draws, n]."""
     picked = generator.integers(0, n, size=(draws, n))
     picked += n * np.arange(draws)[:, None]
@@ -52,9 +52,9 @@ def bootstrap_means(values: Floats, group: Group, resamples: int, seed: int) -> 
 
 def _block_weights(generator: np.random.Generator, draws: int, blocks: list[Ints], group: Group) -> Iterator[Floats]:
     """How often each seed of each stratum is drawn [draws, seeds of the stratum]."""
-    drawn = _counts(generator, draws, group.n_units) if group.clustered else None
+    drawn = unit_counts(generator, draws, group.n_units) if group.clustered else None
     for block in blocks:
-        yield _counts(generator, draws, block.size) if drawn is None else drawn[:, group.units[block]]
+        yield unit_counts(generator, draws, block.size) if drawn is None else drawn[:, group.units[block]]
 
 
 def unit_differences(differences: Floats, group: Group) -> Floats:

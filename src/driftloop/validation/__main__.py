@@ -30,7 +30,7 @@ COLUMNS = (
     "section", "setting", "quantity", "kind", "n_seeds", "repetitions", "rate", "error", "demand", "holds", "width",
     "seconds", "asked", "code",
 )  # fmt: skip
-DEFAULT = ("readings", "concepts", "trends", "distances", "loop")
+DEFAULT = ("readings", "concepts", "trends", "dynamics", "meaning", "comparison", "distances", "probes", "loop")
 QUICK = 40
 Cases = Callable[[int], Iterator[Case]]
 
@@ -156,7 +156,7 @@ def _quantity_lines(kind: str, quantity: str, rows: pd.DataFrame) -> Iterator[st
     """One quantity, by number of seeds: the worst setting and the mean of all."""
     for n_seeds, part in rows.groupby("n_seeds"):
         ordered = part.sort_values("rate", ascending=kind == "covers")
-        said = {"covers": "least coverage", "rejects": "largest size", "finds": "power up to"}[kind]
+        said = {"covers": "least coverage", "rejects": "largest size", "finds": "power up to", "off": "at most"}[kind]
         where = f" ({ordered['setting'].iloc[0]})" if kind != "finds" else ""
         width = f", mean width {part['width'].mean():.3f}" if kind == "covers" else ""
         rates = f"{ordered['rate'].iloc[0]:.3f}{where}, mean {part['rate'].mean():.3f} of {len(part)}"

@@ -1,4 +1,4 @@
-"""Distances between two rounds, their intervals and their paired null, on a tenth of the repetitions.
+"""Distances between two rounds, their intervals and their paired null, on a fifth of the repetitions.
 
 The worlds are those of `statistics.calibration`: every interval costs a bootstrap of its own.
 """
@@ -16,7 +16,7 @@ from driftloop.statistics.calibration import World, check_pairs
 from driftloop.statistics.distances import DISTANCES, ORDERED_DISTANCES
 from driftloop.validation.outcome import Case, Outcome, coverage, rejection
 
-PART = 10
+PART = 5
 SIZES = (30, 100, 300)
 ALL = (*DISTANCES, *ORDERED_DISTANCES)
 COMPOSITIONS = {"even": (0.5, 0.5), "rare": (0.05, 0.95), "five": (0.2,) * 5, "skew": (0.6, 0.3, 0.07, 0.02, 0.01)}
@@ -24,8 +24,8 @@ RESAMPLES = 400
 
 
 def cases(repetitions: int) -> Iterator[Case]:
-    """With one replicate and five, without drift and with three in ten redrawn as the first category."""
-    for n_seeds, (name, baseline), replicates, moved in product(SIZES, COMPOSITIONS.items(), (1, 5), (0.0, 0.3)):
+    """With one replicate and five, without drift and with three or six in ten redrawn as the first category."""
+    for n_seeds, (name, baseline), replicates, moved in product(SIZES, COMPOSITIONS.items(), (1, 5), (0.0, 0.3, 0.6)):
         later = tuple(np.array(baseline) * (1 - moved) + moved * np.eye(len(baseline))[0])
         world = World(baseline=baseline, later=later, replicates=replicates, kept=0.4)
         what = f"{n_seeds} seeds; {name}; moved {moved}; {replicates} replicates"

@@ -1,6 +1,6 @@
 """The loop itself: worlds of a planted omission, played as bare draws, through text, and whole with images and files.
 
-Text takes a twentieth of the repetitions, and the whole run a hundredth: small counts, stated in every row.
+Bare draws take four times the repetitions, text a twentieth, and the whole run a hundredth: stated in every row.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ JOINED = 6
 """Repetitions of one replicate whose seeds make one joint test together."""
 OFF = 0.1
 ROOT = 20260122
-TEXTS, RUNS = 20, 100
+BARE, TEXTS, RUNS = 4, 20, 100
 MANY = 1000
 """Repetitions from which the worst round and category is held to the demand; below, chance alone makes one bad."""
 Play = Callable[[Setting, int], Played]
@@ -37,7 +37,7 @@ Play = Callable[[Setting, int], Played]
 def cases(repetitions: int) -> Iterator[Case]:
     for setting, replicates in product((PLAIN, MISREAD), (1, REPLICATES)):
         how = f"bare draws; {setting.name}; {replicates} replicates"
-        yield _case(how, setting, partial(drawn, replicates=replicates), repetitions)
+        yield _case(how, setting, partial(drawn, replicates=replicates), BARE * repetitions)
     for setting in (PLAIN, MISREAD, DROPPED):
         yield _case(f"through text; {setting.name}; 1 replicates", setting, through_text, max(1, repetitions // TEXTS))
     for setting in (MISREAD, DROPPED):

@@ -11,22 +11,25 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from scipy import special
 
 from driftloop.statistics.panel import Bools, Floats
 
 NAN = float("nan")
 LEVEL = 0.95
 ERRORS = 2.5  # Monte-Carlo standard errors that a rate may be off: hundreds of rates are looked at
+ONCE_IN = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """One rate. `covers`: how often an interval called 95 % held the truth, with its mean `width`. `rejects`: how often
-    a test at .05 rejected where nothing was to be found, `finds` where something was. `demand` is NaN where none is made.
+    a test at .05 rejected where nothing was to be found, `finds` where something was. `off`, no rate but a distance: how far
+    the means over repetitions are from what they estimate at most, in Monte-Carlo errors. `demand` is NaN where none is made.
     """
 
     quantity: str
-    kind: Literal["covers", "rejects", "finds"]
+    kind: Literal["covers", "rejects", "finds", "off"]
     n_seeds: int
     repetitions: int
     rate: float
@@ -35,7 +38,9 @@ class Outcome:
 
     @property
     def error(self) -> float:
-        """A Monte-Carlo standard error of a rate at its demand."""
+        """A Monte-Carlo standard error of a rate at its demand; NaN of what is none."""
+        if self.kind == "off":
+            return NAN
         at = self.rate if np.isnan(self.demand) else self.demand
         return float(np.sqrt(at * (1 - at) / self.repetitions))
 
@@ -44,6 +49,8 @@ class Outcome:
         """Whether the demand is met but for `ERRORS` Monte-Carlo standard errors; None where there is none."""
         if np.isnan(self.demand):
             return None
+        if self.kind == "off":
+            return self.rate <= self.demand
         over = (self.rate - self.demand) * (1 if self.kind == "covers" else -1)
         return bool(over >= -ERRORS * self.error)
 
@@ -91,6 +98,15 @@ def rejection(quantity: str, n_seeds: int, repetitions: int, rate: float, *, nul
         rate=rate,
         demand=1 - LEVEL if null else NAN,
     )
+
+
+def farthest(quantity: str, n_seeds: int, errors: Floats) -> Outcome:
+    """`errors` [repetitions, m] of m estimates; the demand is what so many normals exceed once in `ONCE_IN` times."""
+    mean, error = errors.mean(axis=0), errors.std(axis=0) / np.sqrt(len(errors))
+    away = np.abs(np.where(np.abs(mean) < 1e-9, 0.0, mean))
+    off = np.divide(away, error, out=np.where(away > 0, np.inf, 0.0), where=error > 1e-12)
+    limit = -float(special.ndtri((1 - (1 - 1 / ONCE_IN) ** (1 / off.size)) / 2))
+    return Outcome(quantity=quantity, kind="off", n_seeds=n_seeds, repetitions=len(errors), rate=float(off.max()), demand=limit)
 
 
 def holds(low: Floats, high: Floats, true: Floats | float) -> Bools:
