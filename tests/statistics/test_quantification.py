@@ -206,7 +206,7 @@ def test_a_draw_is_the_same_whatever_is_drawn_with_it():
     many = resampled_weights(units, range(200), 5)
     np.testing.assert_array_equal(many[60:70], resampled_weights(units, range(60, 70), 5))
     np.testing.assert_array_equal(many[:130], resampled_weights(units, range(130), 5))
-    assert len(np.unique(many, axis=0)) > 40
+    assert len(np.unique(many, axis=0)) > 25  # of 35 that there are
     np.testing.assert_array_equal(many[:, 0], many[:, 1])
     np.testing.assert_array_equal(many[:, [0, 2, 3, 4]].sum(axis=1), 4)
 

@@ -1,4 +1,4 @@
-"""The worlds in which decompositions are validated: their truth is right, and a wrong one, or parts that do not add up, show."""
+"""The worlds in which decompositions are validated: their truth is right; a wrong one, and parts that do not add up, show."""
 
 from dataclasses import replace
 

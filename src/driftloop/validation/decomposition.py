@@ -214,7 +214,7 @@ def _found(step: Step, labels: Ints, k: int, repetitions: int) -> Found:
     shift = shifts(labels, k).reshape(repetitions, n_seeds, k)
     with np.errstate(invalid="ignore"):
         plain = np.nansum(shift, axis=1) / np.isfinite(shift[:, :, :1]).sum(axis=1)
-    return Found(value, low, high, np.isclose(value.sum(axis=1), plain, atol=1e-9, equal_nan=True).all(axis=1))
+    return Found(value, low, high, np.isclose(value.sum(axis=1), plain, rtol=0, atol=1e-9, equal_nan=True).all(axis=1))
 
 
 def _columns(values: Floats, repetitions: int) -> Floats:
