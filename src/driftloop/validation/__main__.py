@@ -30,7 +30,10 @@ COLUMNS = (
     "section", "setting", "quantity", "kind", "n_seeds", "repetitions", "rate", "error", "demand", "holds", "width",
     "seconds", "asked", "code",
 )  # fmt: skip
-DEFAULT = ("readings", "concepts", "trends", "dynamics", "meaning", "comparison", "distances", "probes", "loop")
+DEFAULT = (
+    "readings", "concepts", "trends", "dynamics", "meaning", "comparison", "distances", "probes", "decomposition",
+    "correction", "loop",
+)  # fmt: skip
 QUICK = 40
 Cases = Callable[[int], Iterator[Case]]
 
@@ -145,8 +148,9 @@ def summary(rows: pd.DataFrame) -> Iterator[str]:
         of = f"{mine['asked'].iloc[0]} repetitions asked, code {mine['code'].iloc[0]}"
         yield f"\n== {name}: {len(settings)} settings, {of}, {settings['seconds'].sum():.0f} s of one core"
         yield f"demands met: {(asked['holds'] == 'True').sum()} of {len(asked)}"
-        for (kind, quantity), part in mine.groupby(["kind", "quantity"], sort=False):
-            yield from _quantity_lines(str(kind), str(quantity), part)
+        grouped = mine.assign(free=mine["holds"] == "").groupby(["kind", "quantity", "free"], sort=False)
+        for (kind, quantity, free), part in grouped:
+            yield from _quantity_lines(str(kind), f"{quantity}{', no demand' if free and kind != 'finds' else ''}", part)
         for row in asked[asked["holds"] == "False"].itertuples():
             found = f"{row.rate:.3f} (demand {row.demand:.2f}, {row.repetitions} repetitions)"
             yield f"  MISSED {row.setting}: {row.quantity} {found}"
