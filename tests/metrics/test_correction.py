@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from statsmodels.stats.proportion import proportion_confint
 
 from driftloop.analysis.drift import DRIFT_COLUMNS
 from driftloop.analysis.material import Instrument, Material
@@ -116,6 +117,14 @@ def test_the_instrument_is_described():
     assert one(tables["instrument"], quantity="condition_number", concept="joy")["value"] < 3
     assert one(tables["instrument"], quantity="pooling", label="concept")["p_value"] > 0.01
     assert one(tables["instrument"], quantity="unlabelled")["value"] == 0
+
+
+def test_errors_that_were_never_seen_are_not_excluded():
+    never = {"young": (1.0, 0.0), "old": (0.0, 1.0)}
+    table = Correction().tables(material(errs=never))["instrument"]
+    right = one(table, quantity="confusion", concept="all", label="young", reading="young")
+    assert (right["value"], right["high"]) == pytest.approx((1, 1))
+    assert right["low"] == pytest.approx(proportion_confint(right["n"], right["n"], method="wilson")[0])
 
 
 def test_labels_that_are_no_category_are_left_out_and_counted_or_their_own_class():

@@ -22,6 +22,7 @@ from driftloop.analysis.study import WHOSE, Panel, Study, View, coverage, make_p
 from driftloop.core import rng
 from driftloop.statistics.confusion import condition_number, pooling_test, youden
 from driftloop.statistics.corrected import Calibration, Estimate, Items, corrected, of_groups
+from driftloop.statistics.intervals import wilson
 from driftloop.statistics.panel import Floats, Ints, seed_means, tally
 from driftloop.statistics.quantification import over_identification
 from driftloop.statistics.tests import TestResult
@@ -255,15 +256,19 @@ def _counted(known: Known, reasons: Sequence[str]) -> Iterator[dict[str, Any]]:
 
 
 def _confusion(known: Known) -> Iterator[dict[str, Any]]:
-    """P(reading | label) with percentile limits: of all, and of each concept after pooling."""
+    """P(reading | label) of all, and of each concept after pooling, with percentile limits, Wilson's where they meet."""
     tails = [(1 - known.level) / 2, (1 + known.level) / 2]
     low, high = np.quantile(known.calibration.draws.matrices, tails, axis=0)
     counts = known.calibration.counts.sum(axis=2)
     numbers = np.vstack([counts.sum(axis=0), counts])
+    matrices = known.calibration.point.matrices
+    seeds = np.broadcast_to(numbers[..., None].clip(1), matrices.shape)
+    scored = wilson(matrices * seeds, seeds, known.level)
+    low, high = (np.where(low < high, limit, other) for limit, other in zip((low, high), scored, strict=True))
     for g, name in enumerate(_names(known)):
         for (i, label), (k, reading) in product(enumerate(known.labels.names), enumerate(known.panel.categories)):
             limits = {"low": low[g, i, k], "high": high[g, i, k]}
-            value = float(known.calibration.point.matrices[g, i, k])
+            value = float(matrices[g, i, k])
             yield _row(known, "confusion", value, concept=name, label=label, reading=reading, n=int(numbers[g, i]), **limits)
 
 

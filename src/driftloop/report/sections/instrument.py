@@ -96,7 +96,6 @@ def rightly(row: Mapping[str, Any], level: float | None) -> str:
     """ "95.8 % of those called female (95 % interval 93.3 to 98.0; n = 284)" """
     span = f"{words.level_text(level)} interval " if level else ""
     span += cells.interval(row["low"], row["high"], cells.share)
-    span = span if row["low"] < row["high"] else "no variation seen, so no interval"
     return f"{words.percent(row['value'])} of those called {cells.text(row['label'])} ({span}; n = {cells.count(row['n'])})"
 
 
