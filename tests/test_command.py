@@ -367,6 +367,7 @@ def test_a_list_option_must_nest_under_its_name(ask: Any) -> None:
 # Sweeps and notebooks ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_sweep_is_one_table(run_command: Any, tmp_path: Path) -> None:
     words = ("-m", *TOY, "generator.guidance=1,3", "mitigation=[drop_words]", "mitigation.drop_words.probability=0.1,0.4",
              "stages=[play,measure,analyse]", "rounds=1")  # fmt: skip

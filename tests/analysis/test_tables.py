@@ -262,10 +262,14 @@ def test_a_category_absent_at_one_round_is_a_share_of_zero_with_a_width(first, l
     assert gone["shift_low"] == -1
     assert -1 < gone["shift_high"] < -0.7
     assert gone["p_value"] < 1e-6
+    lows = []
     for distance in ("total_variation", "jensen_shannon", "jensen_shannon_root", "hellinger"):
         moved = one(tables["distances"], concept="all", distance=distance)
         assert moved["value"] == pytest.approx(1)
-        assert 0.5 < moved["low"] <= moved["high"] == pytest.approx(1)
+        assert moved["low"] <= moved["high"] == pytest.approx(1)
+        lows.append(moved["low"])
+    assert lows[0] > 0.5  # roots are steep at 0: an empty category may have had a share
+    assert min(lows) > 0.1
     assert one(tables["tests"], concept="all")["n_discordant"] == 30
 
 

@@ -38,6 +38,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("change", "told"), BROKEN.values(), ids=BROKEN)
 def test_what_is_unknown_is_refused_with_its_place(audited, change, told):
     table = table_of(audited)

@@ -19,6 +19,8 @@ from driftloop.core.watch import Watch, listening
 from driftloop.runs import Run
 from playing import composed_toy, played
 
+pytestmark = pytest.mark.slow
+
 WORDS = ("replicates=2", "rounds=3", "generator.batch_size=5", "captioner.batch_size=4", "classifier.toy.batch_size=7",
          "wave=8", "generator.black_share=0.1", "on_failure.max_share=1")  # fmt: skip
 MOMENTS = {"generate": 13, "describe": 17, "read": 7, "write": 70, "rename": 70, "unlink": 20}

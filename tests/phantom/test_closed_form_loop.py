@@ -28,6 +28,8 @@ from driftloop.validation.loop import check_table, joined
 from driftloop.validation.loops import Played, bare, images, seeds_of, text
 from driftloop.validation.setting import ATTRIBUTES, DROPPED, MISREAD, PLAIN, Setting, compositions, planted
 
+pytestmark = pytest.mark.slow
+
 ROUNDS, REPETITIONS = 5, 200
 UNLIKELY = 1e-3
 

@@ -21,6 +21,8 @@ from driftloop.stages.compare import compare_all
 from driftloop.statistics.multiplicity import holm
 from playing import TOY, composed, played
 
+pytestmark = pytest.mark.slow
+
 EXTENT = ("experiment=phantom_exact", "dataset.limit=60", "rounds=1", "analysis.resamples=100")
 METRICS = "[mention,decomposition]"
 ARMS = (
