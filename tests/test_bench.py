@@ -27,6 +27,7 @@ LONG = {  # the built-in models, or worlds in numbers
 SLOW = [pytest.param(name, *what, marks=pytest.mark.slow, id=name) for name, what in LONG.items()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "arguments", "figure"), [*(pytest.param(name, *what, id=name) for name, what in QUICK.items()), *SLOW]
 )

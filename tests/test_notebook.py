@@ -61,6 +61,7 @@ def test_it_says_its_question_and_how_to_get_runs_for_it(path: Path) -> None:
         composed(*words)  # the options exist and fit
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_its_cells_run_and_show_tables_and_figures(path: Path, two_runs: Path) -> None:
     values = shown_of(path, two_runs)

@@ -146,6 +146,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return answers(played(composed_toy(tmp_path_factory.mktemp("whole"), *FLAWED)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words", [("generator.batch_size=1", "classifier.toy.batch_size=1"), ("flush_seconds=0", "generator.batch_size=64"),
               ("engine.shard=0/1", "generator.most=2")], ids=" ".join,

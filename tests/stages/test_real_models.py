@@ -23,6 +23,7 @@ def exact(play: Any) -> Any:
     return lambda *words: play(*EXACT, *words, base="phantom_exact")
 
 
+@pytest.mark.slow
 def test_exact_models_do_not_depend_on_waves_shards_or_parts(exact: Any, tmp_path: Path) -> None:
     whole = exact("wave=5", "rounds=3", f"results_dir={tmp_path / 'whole'}")
     exact("rounds=1", "engine.shard=1/2")

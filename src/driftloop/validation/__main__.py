@@ -162,7 +162,7 @@ def _quantity_lines(kind: str, quantity: str, rows: pd.DataFrame) -> Iterator[st
         ordered = part.sort_values("rate", ascending=kind == "covers")
         said = {"covers": "least coverage", "rejects": "largest size", "finds": "power up to", "off": "at most"}[kind]
         where = f" ({ordered['setting'].iloc[0]})" if kind != "finds" else ""
-        width = f", mean width {part['width'].mean():.3f}" if kind == "covers" else ""
+        width = f", mean width {part['width'].mean():.3f}" if part["width"].notna().any() else ""
         rates = f"{ordered['rate'].iloc[0]:.3f}{where}, mean {part['rate'].mean():.3f} of {len(part)}"
         yield f"  {quantity}, {n_seeds} seeds: {said} {rates}{width}"
 
