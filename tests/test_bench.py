@@ -12,25 +12,21 @@ from pathlib import Path
 import pytest
 
 BENCH = Path(__file__).parents[1] / "scripts" / "bench"
-QUICK = {
+FIGURES = {
     "analysis": (["--scale", "0.002", "--resamples", "100"], r"seconds \d.*bar: "),
+    "calibration": (["--repetitions", "5"], r"least coverage \d"),
     "growth": (["--sizes", "20", "40", "--repeats", "1"], r"(?s)fastest size \d.*bar: .*second largest size \d.*bar: "),
+    "metrics": (["--scale", "0.005", "--resamples", "100"], r"(?s)trend: \d.*dynamics: \d.*correction: \d"),
+    "naive": (["--chains", "4", "--rounds", "1"], r"(?s)captions differ.*script / driftloop \d.*bar: "),
     "orchestration": (["--chains", "20", "--repeats", "1"], r"chain-rounds/s on one core \d+.*bar: "),
+    "overhead": (["--chains", "4", "--rounds", "1", "--repeats", "1"], r"models alone / play \d.*bar: "),
     "resume": (["--chains", "20", "--repeats", "1"], r"seconds to find it finished \d.*no torch imported.*bar: "),
     "start": (["--repeats", "1"], r"--help \d.*no torch imported.*bar: .*\nimport driftloop \d.*no torch imported.*bar: "),
 }
-LONG = {  # the built-in models, or worlds in numbers
-    "calibration": (["--repetitions", "5"], r"least coverage \d"),
-    "naive": (["--chains", "4", "--rounds", "1"], r"(?s)captions differ.*script / driftloop \d.*bar: "),
-    "overhead": (["--chains", "4", "--rounds", "1", "--repeats", "1"], r"models alone / play \d.*bar: "),
-}
-SLOW = [pytest.param(name, *what, marks=pytest.mark.slow, id=name) for name, what in LONG.items()]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "arguments", "figure"), [*(pytest.param(name, *what, id=name) for name, what in QUICK.items()), *SLOW]
-)
+@pytest.mark.parametrize(("name", "arguments", "figure"), [(name, *what) for name, what in FIGURES.items()], ids=FIGURES)
 def test_prints_its_figure(name: str, arguments: list[str], figure: str, tmp_path: Path) -> None:
     folder = tmp_path / "scripts" / "bench"  # a copy, so that the record of the real run stays as it is
     shutil.copytree(BENCH, folder, ignore=shutil.ignore_patterns("__pycache__"))
@@ -48,4 +44,4 @@ def test_prints_its_figure(name: str, arguments: list[str], figure: str, tmp_pat
 
 
 def test_every_benchmark_is_tried() -> None:
-    assert {path.stem for path in BENCH.glob("[!_]*.py")} == {*QUICK, *LONG}
+    assert {path.stem for path in BENCH.glob("[!_]*.py")} == set(FIGURES)
