@@ -169,6 +169,7 @@ def test_the_first_rank_waits_for_the_others_and_only_it_analyses(
     assert run.table("drift").drop(columns="run").equals(whole.table("drift").drop(columns="run"))
 
 
+@pytest.mark.slow
 def test_a_first_rank_alone_waits_until_it_is_told_to_stop(play: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     rank(monkeypatch, 0, 2)
     monkeypatch.setattr("driftloop.engines.local.WAITING_SECONDS", 0.01)

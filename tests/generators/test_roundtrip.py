@@ -42,6 +42,7 @@ def test_every_picture_is_its_parent_redrawn(play: Any) -> None:
         assert np.abs(np.asarray(run.image(row["image"]), float) - 255 * expected).max() <= 0.51
 
 
+@pytest.mark.slow
 def test_the_caption_has_no_say_and_a_resumed_run_is_the_same(play: Any) -> None:
     whole = play("rounds=2", into="whole")
     play("rounds=1")

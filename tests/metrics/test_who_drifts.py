@@ -128,6 +128,7 @@ def check_is_the_drift(table: pd.DataFrame, drift: pd.DataFrame) -> None:
     assert both["shift"].tolist() == pytest.approx(both["shift_drift"].tolist(), abs=1e-11)
 
 
+@pytest.mark.slow
 def test_a_captioner_that_only_omits_drifts_through_silent_captions(tmp_path: Path) -> None:
     table, drift = table_of(tmp_path, "captioner.omission=0.4", f"generator.prior={{gender: {{{ALIKE}}}}}")
     assert list(table.columns) == DECOMPOSITION_COLUMNS
