@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from driftloop.analysis.material import Instrument, Material
-from driftloop.analysis.study import KEY, Panel, Study, make_panels
+from driftloop.analysis.study import Panel, Study, make_panels, placed
 from driftloop.core.mentions import mention, readable
 from driftloop.core.words import TABLES
 from driftloop.statistics.panel import Bools, Ints
@@ -48,10 +48,11 @@ def told(material: Material, instrument: Instrument) -> Iterator[Told]:
 
 def _told(rows: pd.DataFrame, readings: pd.DataFrame, study: Study, panel: Panel) -> Told:
     known = {category: number for number, category in enumerate(panel.categories)}
-    labels = _dense(readings, np.asarray(readings["label"].map(known), np.intp), study)
+    axes = (study.seed_ids, study.replicates, study.rounds)
+    labels = placed(readings, np.asarray(readings["label"].map(known), np.intp), axes)
     written = rows["caption"].fillna("").astype(str)
     texts, unique = pd.factorize(written)
-    number = _dense(rows, np.asarray(texts, np.intp), study)
+    number = placed(rows, np.asarray(texts, np.intp), axes)
     says = [mention(text, panel.attribute, panel.categories) for text in unique]
     there = (number >= 0) & np.array([*(text.strip() != "" for text in unique), False])[number]
     names = np.array([*(said.kind == "names" for said in says), False])[number] & there
@@ -60,13 +61,3 @@ def _told(rows: pd.DataFrame, readings: pd.DataFrame, study: Study, panel: Panel
     agrees = names & (labels >= 0) & fits[number, labels]
     parts = np.select([~there | doubled, ~names, agrees], [UNCLEAR, SILENT, AGREES], CONTRADICTS)
     return Told(panel, labels, there, names, doubled, parts)
-
-
-def _dense(rows: pd.DataFrame, values: Ints, study: Study) -> Ints:
-    """The values of rows in their cells of the study's frame, -1 elsewhere; rows outside it, before the baseline, go."""
-    axes = (study.seed_ids, study.replicates, study.rounds)
-    cells = [axis.get_indexer(pd.Index(rows[column])) for axis, column in zip(axes, KEY, strict=True)]
-    inside = np.logical_and.reduce([cell >= 0 for cell in cells])
-    dense = np.full(study.expected.shape, -1, dtype=np.intp)
-    dense[tuple(cell[inside] for cell in cells)] = values[inside]
-    return dense

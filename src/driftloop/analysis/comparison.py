@@ -13,14 +13,14 @@ from driftloop.analysis.by_seed import BY_SEED_COLUMNS
 from driftloop.analysis.families import adjust_differences
 from driftloop.analysis.material import Instrument
 from driftloop.analysis.paired import CONFIRMATORY_ATTRIBUTES
-from driftloop.analysis.study import stacked
+from driftloop.analysis.study import groups_of, stacked
 from driftloop.analysis.years import OLDEST
 from driftloop.core import rng
 from driftloop.core.errors import ConfigError
 from driftloop.statistics.intervals import shift_limits
 from driftloop.statistics.moments import changes
 from driftloop.statistics.pairs import make_pairs, omnibus_tests
-from driftloop.statistics.panel import Bools, Floats, Group, concept_groups, seed_means, tally
+from driftloop.statistics.panel import Bools, Floats, Group, seed_means, tally
 from driftloop.statistics.tests import category_p_values
 from driftloop.statistics.years import year_change
 
@@ -125,7 +125,7 @@ def differences(arm: Arm, reference: Arm, rules: Rules) -> pd.DataFrame:
     known = common_seeds(arm, reference)
     pairs = list(_pairs(arm, reference, known))
     columns = _joined([*(each for both in pairs for each in _share_columns(both)), *_offered(arm, reference, known)])
-    tables = [rows for group in _groups(known) for rows in _rows(columns, pairs, group, rules)]
+    tables = [rows for group in groups_of(known) for rows in _rows(columns, pairs, group, rules)]
     return stacked(tables, DIFFERENCE_COLUMNS).assign(
         run=arm.run,
         reference=reference.run,
@@ -165,11 +165,6 @@ def _other_metrics(arm: Arm, reference: Arm) -> Iterator[str]:
             yield f"metric {name} is not compared: its settings were not the same in {arm.run} and {reference.run}"
     if set(arm.metrics) & set(reference.metrics) and arm.code != reference.code:
         yield f"{arm.run} and {reference.run} were analysed by different versions of the code: analyse both again"
-
-
-def _groups(known: pd.DataFrame) -> list[Group]:
-    cohorts = pd.factorize(known["cohort"], sort=True)[0].astype(np.intp) if "cohort" in known else None
-    return concept_groups(known["concept"].tolist(), cohorts)
 
 
 def common_seeds(arm: Arm, reference: Arm) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from driftloop.analysis.material import Encoding, Material
+from driftloop.analysis.study import KEY, placed
 from driftloop.statistics.panel import Bools, Floats, Ints
 
 if TYPE_CHECKING:
@@ -72,12 +73,6 @@ def _side(rows: pa.Table, name: str, axes: tuple[pd.Index[Any], ...]) -> Side | 
     if (widths != widths[0]).any():
         raise ValueError(f"embeddings of one {name} have {widths.min()} numbers, of another {widths.max()}")
     vectors = lists.flatten().to_numpy(zero_copy_only=False).reshape(-1, widths[0])
-    codes = [axis.get_indexer(pd.Index(rows[key].to_pandas())) for axis, key in zip(axes, KEY, strict=True)]
-    inside = np.logical_and.reduce([code >= 0 for code in codes])
-    place = np.full([len(axis) for axis in axes], -1, np.intp)
-    place[tuple(code[inside] for code in codes)] = np.flatnonzero(inside)
+    place = placed(rows.select(KEY).to_pandas(), np.arange(len(rows)), axes)
     cut = rows["text_cut"].fill_null(False).to_numpy().astype(np.bool_)
     return Side(vectors, cut, place)
-
-
-KEY = ("seed_id", "replicate", "round")

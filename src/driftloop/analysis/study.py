@@ -65,6 +65,12 @@ class Study:
     groups: list[Group]
 
     @property
+    def concepts(self) -> Ints:
+        """The number of each seed's concept [n_seeds], by name."""
+        _, alike, *_ = self.groups
+        return alike.strata
+
+    @property
     def later(self) -> list[int]:
         """Positions of the rounds after the baseline."""
         return [i for i in range(len(self.rounds)) if i != self.baseline]
@@ -131,7 +137,6 @@ def make_study(
     shape = tuple(len(axis) for axis in axes)
     cells = _cells(chains, axes, "expected")
     known = _in_order(seeds, axes[0])
-    cohorts = pd.factorize(known["cohort"], sort=True)[0].astype(np.intp) if "cohort" in known else None
     return Study(
         run=_only(readings, "run"),
         concept_kind=_only(known, "concept_kind"),
@@ -141,8 +146,23 @@ def make_study(
         baseline=int(axes[2].get_indexer([baseline_round])[0]),
         expected=_marked(cells, shape),
         played=_marked(cells[(chains["status"] == "ok").to_numpy()], shape),
-        groups=concept_groups(known["concept"].tolist(), cohorts),
+        groups=groups_of(known),
     )
+
+
+def groups_of(known: pd.DataFrame) -> list[Group]:
+    """All seeds, concepts weighted alike, each concept: of seeds with a `concept`, and a `cohort` where one couples them."""
+    cohorts = pd.factorize(known["cohort"], sort=True)[0].astype(np.intp) if "cohort" in known else None
+    return concept_groups(known["concept"].tolist(), cohorts)
+
+
+def placed(rows: pd.DataFrame, values: Ints, axes: Sequence[pd.Index[Any]]) -> Ints:
+    """The values of rows in their cells [n_seeds, n_replicates, n_rounds], -1 elsewhere; rows outside the axes go."""
+    cells = [axis.get_indexer(pd.Index(rows[column])) for axis, column in zip(axes, KEY, strict=True)]
+    inside = np.logical_and.reduce([cell >= 0 for cell in cells])
+    dense = np.full([len(axis) for axis in axes], -1, dtype=np.intp)
+    dense[tuple(cell[inside] for cell in cells)] = values[inside]
+    return dense
 
 
 def make_panels(readings: pd.DataFrame, study: Study, categories: Mapping[str, Mapping[str, Sequence[str]]]) -> Iterable[Panel]:

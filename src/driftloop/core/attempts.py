@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from driftloop.core.errors import DriftloopError, out_of_memory
+from driftloop.core.records import Caption, Picture
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -115,3 +116,15 @@ def _outcome(result: R | Exception, fault: Callable[[R], str | None], attempts: 
     if isinstance(result, Exception):
         return Outcome(None, "failed", f"{type(result).__name__}: {result}"[:500], attempts, rows)
     return Outcome(result, fault(result) or "ok", "", attempts, rows)
+
+
+def check_picture(picture: Picture) -> None:
+    """Raises DriftloopError for what a generator may not return: there is no fault in anything else."""
+    if not isinstance(picture, Picture) or picture.image.mode != "RGB":
+        raise DriftloopError(f"a generator must return driftloop.Picture of RGB images, got {picture!r}")
+
+
+def check_caption(caption: Caption) -> None:
+    """Raises DriftloopError for what a captioner may not return."""
+    if not isinstance(caption, Caption):
+        raise DriftloopError(f"a captioner must return driftloop.Caption, got {caption!r}")

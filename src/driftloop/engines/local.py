@@ -215,8 +215,10 @@ def probe_shard(experiment: Experiment, shard: Shard, watch: Watch) -> None:
             again=experiment.again,
             watch=watch,
         )
-        drawn, told = probe.missing(rows), {row["chain"] for row in probe.missing([row for row, _ in shown])}
-        watch.start("probe", len(rows) + len(shown), len(rows) + len(shown) - len(drawn) - len(told))
+        left = {row["chain"] for row in probe.missing([*rows, *(row for row, _ in shown)])}
+        drawn = [row for row in rows if row["chain"] in left]
+        told = [(row, show) for row, show in shown if row["chain"] in left]
+        watch.start("probe", len(rows) + len(shown), len(rows) + len(shown) - len(left))
         placement = Placement(kind=experiment.placement, options=[experiment.generator.call, experiment.captioner.call])
         if drawn:
             generator = experiment.generator.build()
@@ -225,7 +227,7 @@ def probe_shard(experiment: Experiment, shard: Shard, watch: Watch) -> None:
         if told:
             captioner = experiment.captioner.build()
             placement.bring(captioner)
-            probe.describe(captioner, [one for one in shown if one[0]["chain"] in told], Room(experiment.captioner.batch_size))
+            probe.describe(captioner, told, Room(experiment.captioner.batch_size))
         placement.clear()
         _read(experiment, store, shown_of(store, place, rows), watch, place)
 

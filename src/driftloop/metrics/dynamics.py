@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from driftloop.analysis.material import Instrument, Material
-from driftloop.analysis.study import KEY, WHOSE, Panel, Settings, Study, View, make_panels, stacked
+from driftloop.analysis.study import WHOSE, Panel, Settings, Study, View, make_panels, placed, stacked
 from driftloop.statistics.dynamics import (
     SHOWN,
     Chains,
@@ -74,7 +74,7 @@ class Read:
     def chains(self, group: Group) -> tuple[Chains, Floats]:
         """Chains of a group whose concepts are kept, and the part of each state in each category."""
         size = len(self.panel.categories)
-        blocks = _concepts(self.study)[group.members]
+        blocks = self.study.concepts[group.members]
         return Chains(states=self.labels[group.members], blocks=blocks, units=group.units, features=np.eye(size)), np.eye(size)
 
 
@@ -88,20 +88,7 @@ def _read(material: Material, instrument: Instrument) -> Iterator[Read]:
 def _labels(readings: pd.DataFrame, study: Study, panel: Panel) -> Ints:
     first, last = int(study.rounds[0]), int(study.rounds[-1])
     axes = (study.seed_ids, study.replicates, pd.RangeIndex(first, last + 1))
-    cells = [axis.get_indexer(pd.Index(readings[column])) for axis, column in zip(axes, KEY, strict=True)]
-    inside = np.logical_and.reduce([cell >= 0 for cell in cells])
-    labels = np.full(tuple(len(axis) for axis in axes), -1, dtype=np.intp)
-    label = pd.Index(panel.categories).get_indexer(pd.Index(readings["label"].astype(object)))
-    labels[tuple(cell[inside] for cell in cells)] = label[inside]
-    return labels
-
-
-def _concepts(study: Study) -> Ints:
-    """The number of each seed's concept [n_seeds]: each concept is a group of its own after the two of all."""
-    codes = np.zeros(len(study.seed_ids), np.intp)
-    for number, group in enumerate(study.groups[2:]):
-        codes[group.members] = number
-    return codes
+    return placed(readings, pd.Index(panel.categories).get_indexer(pd.Index(readings["label"].astype(object))), axes)
 
 
 def _is_concept(other: Read, one: Read) -> bool:

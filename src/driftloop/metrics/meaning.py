@@ -90,7 +90,7 @@ class Meaning:
 
 def comparisons(found: Embedded, material: Material) -> Iterator[Compared]:
     """Every comparison that has a pair of rounds."""
-    codes = _concepts(material.study)
+    codes = material.study.concepts
     for earlier, later, reference in product(found.sides, found.sides, ("seed", "previous")):
         first = material.baseline_round if earlier == "image" else 0
         pairs = [(_reference(earlier, later, round_, first, reference), round_) for round_ in range(found.rounds)]
@@ -106,12 +106,6 @@ def _reference(earlier: str, later: str, round_: int, first: int, reference: str
 
 def _steps(earlier: str, before: int, later: str, round_: int) -> int:
     return 2 * (round_ - before) + STEP[later] - STEP[earlier]
-
-
-def _concepts(study: Study) -> Ints:
-    """The number of the concept of each seed."""
-    alike: Group = next(group for group in study.groups if group.name == "all_standardised")
-    return alike.strata
 
 
 def _compared(found: Embedded, earlier: str, later: str, reference: str, pairs: list[tuple[int, int]], codes: Ints) -> Compared:

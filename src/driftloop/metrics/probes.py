@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from driftloop.analysis.material import Instrument, Material
-from driftloop.analysis.study import stacked
+from driftloop.analysis.study import groups_of, stacked
 from driftloop.core.counterfactuals import AS_IS, REMOVED, VALUES, probe_folder
 from driftloop.core.errors import DriftloopError
 from driftloop.core.limits import within
@@ -25,7 +25,7 @@ from driftloop.core.words import TABLES
 from driftloop.statistics.intervals import shift_limits
 from driftloop.statistics.moments import changes, moments
 from driftloop.statistics.multiplicity import benjamini_hochberg
-from driftloop.statistics.panel import Bools, Floats, Group, Ints, concept_groups, seed_means, tally
+from driftloop.statistics.panel import Bools, Floats, Group, Ints, seed_means, tally
 from driftloop.statistics.tests import category_p_values
 from driftloop.statistics.years import YearEstimate, year_change, year_mean
 
@@ -161,7 +161,7 @@ def part_effects(rows: pd.DataFrame, seeds: pd.DataFrame, outcome: Outcome, leve
     known = seeds.loc[dense.seed_ids]
     values, categories = _with_kept(dense.means, known, outcome)
     found = []
-    for group in concept_groups(known["concept"].tolist(), _cohorts(known)):
+    for group in groups_of(known):
         one, other = (values[group.members][:, side] for side in (first, second))
         probed = (dense.made[:, first] & dense.made[:, second])[group.members].sum(axis=0)
         found.append(_tidy(named, categories, _shares(one, other, group, level), probed, group.name))
@@ -283,7 +283,3 @@ def _named_as(instruments: Sequence[Instrument], attribute: str) -> tuple[str, .
     """The categories by which captions are told apart: those of the first instrument that has words for them."""
     declared = (each.categories[attribute] for each in instruments if attribute in each.categories)
     return next((tuple(names) for names in declared if readable(attribute, names)), VALUES[attribute])
-
-
-def _cohorts(known: pd.DataFrame) -> Ints | None:
-    return pd.factorize(known["cohort"], sort=True)[0].astype(np.intp) if "cohort" in known else None

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from driftloop.core.attempts import Outcome, Room, attempt
+from driftloop.core.attempts import Outcome, Room, attempt, check_caption, check_picture
 from driftloop.core.batches import batches
 from driftloop.core.errors import DriftloopError, TooManyFailuresError
 from driftloop.core.packs import is_black, pixel_hash
@@ -314,12 +314,10 @@ def _needs_caption(row: Row) -> bool:
 
 
 def _picture_fault(picture: Picture) -> str | None:
-    if not isinstance(picture, Picture) or picture.image.mode != "RGB":
-        raise DriftloopError(f"a generator must return driftloop.Picture of RGB images, got {picture!r}")
+    check_picture(picture)
     return "black_image" if is_black(picture.image) else None
 
 
 def _caption_fault(caption: Caption) -> str | None:
-    if not isinstance(caption, Caption):
-        raise DriftloopError(f"a captioner must return driftloop.Caption, got {caption!r}")
+    check_caption(caption)
     return None if caption.text.strip() else "empty_caption"

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from driftloop.core.attempts import Outcome, Room, attempt
+from driftloop.core.attempts import Outcome, Room, attempt, check_caption, check_picture
 from driftloop.core.counterfactuals import AS_IS, probe_folder, versions
 from driftloop.core.errors import ConfigError, DriftloopError, TooManyFailuresError, nearest
 from driftloop.core.limits import take
@@ -162,7 +162,7 @@ class Probe:
             return generator.generate([caption for caption, _ in some], [number for _, number in some])
 
         started = time.perf_counter()
-        outcomes = attempt(items, call, _picture_fault, self.retries, room)
+        outcomes = attempt(items, call, check_picture, self.retries, room)  # black ones are drawn black again
         self.watch.used(GENERATOR, generator)
         about = {"seconds": (time.perf_counter() - started) / len(batch), "device": str(getattr(generator, "device", "cpu"))}
         for number, outcome in zip(numbers, outcomes, strict=True):
@@ -186,7 +186,7 @@ class Probe:
             return captioner.describe([image for image, _ in some], [number for _, number in some])
 
         started = time.perf_counter()
-        outcomes = attempt(items, call, _caption_fault, self.retries, room)
+        outcomes = attempt(items, call, check_caption, self.retries, room)
         self.watch.used(CAPTIONER, captioner)
         about = {"seconds": (time.perf_counter() - started) / len(batch), "device": str(getattr(captioner, "device", "cpu"))}
         for (row, _), (image, number), outcome in zip(shown, items, outcomes, strict=True):
@@ -246,16 +246,3 @@ def _said(outcome: Outcome[Caption]) -> Row:
 
 def _opened(some: Sequence[tuple[Row, Show]], _: int) -> list[Image]:
     return [show[row["version"]]().convert("RGB") for row, show in some]
-
-
-def _picture_fault(picture: Picture) -> str | None:
-    """None: a black picture is drawn black again by the same number."""
-    if not isinstance(picture, Picture) or picture.image.mode != "RGB":
-        raise DriftloopError(f"a generator must return driftloop.Picture of RGB images, got {picture!r}")
-    return None
-
-
-def _caption_fault(caption: Caption) -> str | None:
-    if not isinstance(caption, Caption):
-        raise DriftloopError(f"a captioner must return driftloop.Caption, got {caption!r}")
-    return None

@@ -63,7 +63,7 @@ def drift_rate(values: Floats, generations: Floats, group: Group, *, resamples: 
     fall = mean_step(whole, generations, group, level)
     if not fall.high[0] < 0:
         return Rate(NAN, NAN, NAN, f"{NOT_IDENTIFIABLE}: no fall from the first generation to the last")
-    drawn = bootstrap_means(np.nan_to_num(whole, nan=np.nan)[:, :, None], group, resamples, seed)[:, :, 0]
+    drawn = bootstrap_means(whole[:, :, None], group, resamples, seed)[:, :, 0]
     means = mean_similarity(whole, group, level).mean
     value = float(power_rates(means[None], generations)[0])
     low, high = np.quantile(power_rates(drawn, generations), [(1 - level) / 2, (1 + level) / 2])
