@@ -22,7 +22,7 @@ from driftloop.core.experiment import Experiment
 from driftloop.core.inventory import Weight, here, licence, memory, weights_in
 from driftloop.core.packs import encode
 from driftloop.core.placement import OURS, WORKING, fits, free_memory, needs
-from driftloop.core.records import Seed
+from driftloop.core.records import Seed, chain_key
 from driftloop.core.store import Store
 from driftloop.core.weights import BUILTIN
 from driftloop.run import build_all, console
@@ -163,7 +163,7 @@ def _auto(calls: Sequence[Any]) -> str:
 
 
 def _fill(said: Plan, experiment: Experiment, store: Store, seeds: Sequence[Seed]) -> None:
-    chains = [f"{seed.seed_id}/{number}" for seed in seeds for number in range(experiment.replicates)]
+    chains = [chain_key(seed.seed_id, number) for seed in seeds for number in range(experiment.replicates)]
     pictures = _samples(seeds)
     said.work = list(_work(experiment, store, chains, pictures))
     new = sum(work.left for work in said.work if work.stage in ("generate", "probe"))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 
 from driftloop.core.errors import ConfigError, StoreError
-from driftloop.core.limits import within
+from driftloop.core.limits import taken
 from driftloop.core.sharing import open_seeds
 from driftloop.core.store import Store
 
@@ -253,7 +253,7 @@ def _extent(run: Run) -> Sequence[int | None]:
 
 def _looked_at(run: Run) -> pd.DataFrame:
     seeds, (_, _, limit, each) = run.seeds, _extent(run)
-    return seeds[seeds["seed_id"].isin(within(seeds["seed_id"], seeds["concept"], limit, each, seeds.get("place")))]
+    return seeds[seeds["seed_id"].isin(taken(seeds, limit, each))]
 
 
 def _within(run: Run, readings: pd.DataFrame) -> pd.DataFrame:

@@ -15,7 +15,7 @@ import pandas as pd
 from driftloop.core.config import digest
 from driftloop.core.errors import ConfigError
 from driftloop.core.experiment import Experiment
-from driftloop.core.limits import within
+from driftloop.core.limits import taken
 from driftloop.core.rng import derive, generator
 from driftloop.core.store import Store
 from driftloop.statistics.audited import inclusion_probabilities, systematic_sample
@@ -60,8 +60,7 @@ def extent_of(experiment: Experiment) -> dict[str, int | None]:
 def pictures(store: Store, extent: Mapping[str, int | None]) -> pd.DataFrame:
     """The chain-rounds of the extent that show a picture, with their concept."""
     seeds = store.seeds()
-    limits = (extent["limit"], extent["limit_per_concept"])
-    wanted = within(seeds["seed_id"], seeds.get("concept", seeds["seed_id"]), *limits, seeds.get("place"))
+    wanted = taken(seeds, extent["limit"], extent["limit_per_concept"])
     rows = store.rounds(["seed_id", "replicate", "chain", "round", "image", "status"])
     shown = (rows["image"] != "") & (rows["status"] != "black_image") & rows["seed_id"].isin(wanted)
     shown &= (rows["round"] <= extent["rounds"]) & (rows["replicate"] < extent["replicates"])

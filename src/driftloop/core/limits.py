@@ -6,9 +6,13 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import fields
 from operator import attrgetter
+from typing import TYPE_CHECKING
 
 from driftloop.core.records import Seed
 from driftloop.core.rng import derive
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _but_place = attrgetter(*(field.name for field in fields(Seed) if field.name not in ("place", "recorded")))
 
@@ -32,6 +36,11 @@ def take(seeds: Iterable[Seed], limit: int | None, limit_per_concept: int | None
     found = by_id.values()
     names = within(by_id, (seed.concept for seed in found), limit, limit_per_concept, [seed.place for seed in found])
     return [by_id[name] for name in names]
+
+
+def taken(seeds: pd.DataFrame, limit: int | None, limit_per_concept: int | None) -> list[str]:
+    """The seed_ids that `take` would take of seeds.parquet, in hash order."""
+    return within(seeds["seed_id"], seeds.get("concept", seeds["seed_id"]), limit, limit_per_concept, seeds.get("place"))
 
 
 def within(

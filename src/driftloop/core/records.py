@@ -61,6 +61,11 @@ class Recorded:
     error: str = ""
 
 
+def chain_key(seed_id: str, replicate: int) -> str:
+    """What names a chain in every table."""
+    return f"{seed_id}/{replicate}"
+
+
 @dataclass(frozen=True, slots=True)
 class Chain:
     """One seed × replicate."""
@@ -70,7 +75,7 @@ class Chain:
 
     @property
     def key(self) -> str:
-        return f"{self.seed.seed_id}/{self.replicate}"
+        return chain_key(self.seed.seed_id, self.replicate)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from driftloop.analysis.material import Instrument, Material
 from driftloop.analysis.study import groups_of, stacked
 from driftloop.core.counterfactuals import AS_IS, REMOVED, VALUES, probe_folder
 from driftloop.core.errors import DriftloopError
-from driftloop.core.limits import within
+from driftloop.core.limits import taken
 from driftloop.core.mentions import mention, readable
 from driftloop.core.words import TABLES
 from driftloop.statistics.intervals import shift_limits
@@ -74,8 +74,7 @@ class ProbesMetric:
         return {"probes": adjusted(stacked(found, PROBE_COLUMNS).assign(run=material.store.run_id))}
 
     def _extent(self, material: Material, rows: pd.DataFrame) -> pd.DataFrame:
-        seeds = material.seeds
-        first = within(seeds["seed_id"], seeds["concept"], None, None, seeds.get("place"))[: self.n]
+        first = taken(material.seeds, None, None)[: self.n]
         return rows[rows["seed_id"].isin(first) & (rows["replicate"] < self.replicates)]
 
 

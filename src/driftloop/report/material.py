@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from driftloop.core.experiment import Experiment
-from driftloop.core.limits import within
+from driftloop.core.limits import taken
 from driftloop.core.sharing import open_seeds
 from driftloop.core.store import Store
 
@@ -132,8 +132,7 @@ def collect(experiment: Experiment, store: Store) -> Material:
     seeds = store.seeds()
     rounds = store.rounds(PLAYED)
     if len(seeds):
-        limits = (experiment.limit, experiment.limit_per_concept)
-        named = within(seeds["seed_id"], seeds["concept"], *limits, seeds.get("place"))
+        named = taken(seeds, experiment.limit, experiment.limit_per_concept)
         seeds = seeds.set_index("seed_id", drop=False).loc[named].reset_index(drop=True)
     inside = (rounds["round"] <= experiment.rounds) & (rounds["replicate"] < experiment.replicates)
     inside &= rounds["seed_id"].isin(seeds["seed_id"])

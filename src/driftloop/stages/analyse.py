@@ -17,7 +17,7 @@ from driftloop.analysis.study import Extent, Settings
 from driftloop.analysis.tables import core_tables
 from driftloop.audit.labels import files, read_labels, state, take_in
 from driftloop.audit.sample import DESIGN, SAMPLE, extent_of
-from driftloop.core.limits import within
+from driftloop.core.limits import taken
 
 if TYPE_CHECKING:
     from driftloop.core.experiment import Experiment
@@ -65,11 +65,9 @@ def _is_declared(looked: Mapping[str, int], experiment: Experiment, store: Store
 def _within(experiment: Experiment, store: Store) -> pd.DataFrame:
     """The rows of rounds/ within the declared extent, so that the same command gives the same tables whatever else is there."""
     seeds = store.seeds()
-    limits = (experiment.limit, experiment.limit_per_concept)
-    wanted = within(seeds["seed_id"], seeds.get("concept", seeds["seed_id"]), *limits, seeds.get("place"))
     rows = store.rounds(["run", "seed_id", "replicate", "chain", "round", "image", "status", "caption"])
     near = (rows["round"] <= experiment.rounds) & (rows["replicate"] < experiment.replicates)
-    return rows[near & rows["seed_id"].isin(wanted)]
+    return rows[near & rows["seed_id"].isin(taken(seeds, experiment.limit, experiment.limit_per_concept))]
 
 
 def _material(experiment: Experiment, store: Store, rows: pd.DataFrame, confirmatory: Extent | None) -> Material:
