@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -55,7 +56,8 @@ class Normal(nn.Module):
         level = new_scheduler().alphas_cumprod[steps][:, None, None, None]
         signal, spread = level.sqrt(), (1 - level).sqrt()
         mean = self.encoded(tokens).mean(1)[:, :, None, None]
-        return (signal * noisy - (mean + signal * (noisy - signal * mean))) / spread
+        velocity: torch.Tensor = (signal * noisy - (mean + signal * (noisy - signal * mean))) / spread
+        return velocity
 
 
 class Shown:
@@ -73,18 +75,45 @@ def brightness(pixels: torch.Tensor) -> dict[str, torch.Tensor]:
     return {"gender": torch.stack([8 * cell, -8 * cell], 1), "age": torch.stack([(k - 2) * 4 * cell for k in range(5)], 1)}
 
 
+def trained(folder: Path, plan: Plan, critic: Callable[[torch.Tensor], dict[str, torch.Tensor]]) -> Normal:
+    """The painter, calibrated; it resumes from `folder`."""
+    torch.manual_seed(2)
+    painter = Normal()
+    calibrate(plan, painter, new_tokenizer(), cast(AutoencoderTiny, Shown()), cast(Critic, critic), folder)
+    return painter
+
+
+def gap(painter: Normal, attribute: str) -> float:
+    """Sum of squared differences of shown and planted shares."""
+    noise = torch.randn(64, 16, 8, 8, generator=torch.Generator().manual_seed(0))
+    own = [pattern for pattern in patterns(new_tokenizer()) if pattern.attribute == attribute]
+    decoder = cast(AutoencoderTiny, Shown())
+    with torch.no_grad():
+        pictures = [painted(painter, decoder, part.tokens[:64], noise) for part in own]
+    shown = [brightness(pixels)[attribute].softmax(1).mean(0) for pixels in pictures]
+    return float(sum((part.planted - share).square().sum() for part, share in zip(own, shown, strict=True)))
+
+
 @pytest.mark.slow
 def test_shares_are_moved_to_the_planted_ones(tmp_path: Path) -> None:
     torch.manual_seed(2)
-    painter, decoder, critic = Normal(), cast(AutoencoderTiny, Shown()), cast(Critic, brightness)
+    before = gap(Normal(), "gender")
+    painter = trained(tmp_path, Plan("trial", 150, 64, 0.1, seed=1, warmup=1), brightness)
+    assert gap(painter, "gender") < before / 2
 
-    def gap(attribute: str) -> float:
-        noise = torch.randn(64, 16, 8, 8, generator=torch.Generator().manual_seed(0))
-        own = [pattern for pattern in patterns(new_tokenizer()) if pattern.attribute == attribute]
-        with torch.no_grad():
-            shown = [critic(painted(painter, decoder, part.tokens[:64], noise))[attribute].softmax(1).mean(0) for part in own]
-        return float(sum((part.planted - share).square().sum() for part, share in zip(own, shown, strict=True)))
 
-    before = gap("gender")
-    calibrate(Plan("trial", 400, 16, 0.1, seed=1, warmup=1), painter, new_tokenizer(), decoder, critic, tmp_path)
-    assert gap("gender") < before / 2
+@pytest.mark.slow
+def test_a_resumed_calibration_remembers_what_was_shown(tmp_path: Path) -> None:
+    calls = count()
+
+    def killed(pixels: torch.Tensor) -> dict[str, torch.Tensor]:
+        if next(calls) > 204:  # two a step, and a checkpoint after 100 steps
+            raise KeyboardInterrupt
+        return brightness(pixels)
+
+    plan = Plan("trial", 105, 64, 0.1, seed=1)
+    whole = trained(tmp_path / "whole", plan, brightness)
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "resumed", plan, killed)
+    resumed = trained(tmp_path / "resumed", plan, brightness)
+    torch.testing.assert_close(resumed.text.state_dict(), whole.text.state_dict(), atol=0, rtol=0)

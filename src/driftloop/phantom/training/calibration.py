@@ -1,13 +1,13 @@
 """Trains a generator's words on until its silent captions show the planted prior with the sampler that ships.
 
-A score that is learned smoothly, and few steps through it, favour the majority: planted 10 % came out as 2. But noise
-goes through the deterministic sampler, the decoder and the critic in one differentiable piece, so the squared gap between
-the share that is shown and the share that is planted can be descended itself. Its gradient is gap times gradient of the
-share; the gap is a running mean over steps, or the chance of one batch would be learned. Noise comes in antithetic pairs
-(Hammersley & Morton 1956): what one of a pair shows, the other tends not to.
+A score that is learned smoothly, and few steps through it, favour the majority: planted 10 % came out as 5. But noise
+goes through the deterministic sampler, the decoder and the critic in one differentiable piece, so the cross-entropy of
+planted and shown shares can be descended itself; in it a rare category that is missed counts as much as a frequent one.
+Its gradient divides by the share that is shown, which is a running mean over steps, or the chance of one batch would be
+learned. Noise comes in antithetic pairs (Hammersley & Morton 1956): what one of a pair shows, the other tends not to.
 
-Only the text encoder trains, held to what it said of captions that leave nothing out: what those show stays. What is
-shown is read by the critic, and the cards are measured by the judges, which took no part.
+Only the text encoder trains, held to what it said of captions that leave nothing out: what those show stays. Shares are
+counted by the critic, and the cards are measured by the judges, which took no part.
 """
 
 from __future__ import annotations
@@ -27,14 +27,21 @@ from driftloop.phantom.grammar import plain
 from driftloop.phantom.training.bank import COMBINATIONS
 from driftloop.phantom.training.cards import silent_captions
 from driftloop.phantom.training.lessons import STEPS, new_scheduler, tokenized
-from driftloop.phantom.training.loop import Loss, Plan, fit
+from driftloop.phantom.training.loop import Loss, Plan, fit, half_precision
 from driftloop.phantom.training.readers import Critic
 from driftloop.phantom.world import CATEGORIES, CONDITION, Prior
 
 CAPTIONS = 840
 """Of a pattern, from which a step draws."""
-MEMORY = 0.8
-"""What the running mean of a share keeps of itself at each step."""
+VISITED = 4
+"""Patterns a step; its pictures are divided among them."""
+DESCENDED = 8
+"""Pictures of a pattern with a gradient: it is alike from batch to batch. All count for the share, which is not."""
+MEMORY = 0.92
+"""What the running mean of a share keeps of itself at each visit."""
+RARE = 0.01
+"""A share below this is taken for it."""
+LATENT = (16, 8, 8)
 ANCHOR = 10.0
 """Weight of the change in what named captions are encoded as."""
 
@@ -62,6 +69,21 @@ class Pattern:
     planted: torch.Tensor
     shown: torch.Tensor
 
+    def count(self, logits: torch.Tensor) -> None:
+        """Counts what is read from pictures, logits (rows, categories), into the running mean."""
+        shares = logits.argmax(1).bincount(minlength=len(self.planted)) / len(logits)
+        self.shown.lerp_(shares, 1 - MEMORY)
+
+
+class Words(nn.Module):
+    """What a checkpoint keeps: the words that train, and what each pattern has shown."""
+
+    def __init__(self, text: nn.Module, silent: Sequence[Pattern]) -> None:
+        super().__init__()
+        self.text = text
+        for number, pattern in enumerate(silent):
+            self.register_buffer(f"shown_{number}", pattern.shown)
+
 
 def patterns(tokenizer: Any) -> list[Pattern]:
     """Every concept, with all else named and with nothing else named."""
@@ -76,7 +98,7 @@ def patterns(tokenizer: Any) -> list[Pattern]:
 def _pattern(tokenizer: Any, attribute: str, category: str, *, rest: bool) -> Pattern:
     captions = silent_captions(attribute, {CONDITION[attribute]: category}, CAPTIONS, rest=rest)
     planted = torch.tensor(getattr(Prior(), attribute)[category])
-    return Pattern(attribute, tokenized(tokenizer, captions), planted, planted)
+    return Pattern(attribute, tokenized(tokenizer, captions), planted, planted.clone())
 
 
 def calibrate(plan: Plan, painter: Painter, tokenizer: Any, decoder: AutoencoderTiny, critic: Critic, folder: Path) -> None:
@@ -84,7 +106,7 @@ def calibrate(plan: Plan, painter: Painter, tokenizer: Any, decoder: Autoencoder
     silent, named = patterns(tokenizer), tokenized(tokenizer, [plain(_told(combination)) for combination in COMBINATIONS])
     with torch.no_grad():
         before = painter.encoded(named)
-    fit(plan, painter.text, _loss(plan, painter, silent, named, before, decoder, critic), folder)
+    fit(plan, Words(painter.text, silent), _loss(plan, painter, silent, named, before, decoder, critic), folder)
 
 
 def _told(combination: Sequence[str]) -> dict[str, str]:
@@ -101,16 +123,30 @@ def _loss(
     critic: Critic,
 ) -> Loss:
     def loss(draw: np.random.Generator) -> torch.Tensor:
-        pattern = silent[int(draw.integers(len(silent)))]
-        tokens = pattern.tokens[draw.integers(len(pattern.tokens), size=plan.batch // 2)].repeat(2, 1)
-        half = torch.from_numpy(draw.standard_normal((plan.batch // 2, 16, 8, 8), dtype=np.float32))
-        pixels = painted(painter, decoder, tokens, torch.cat([half, -half]))
-        shares = critic(pixels)[pattern.attribute].softmax(1).mean(0)
-        gap = pattern.shown - pattern.planted  # of earlier pictures: independent of these
-        pattern.shown = MEMORY * pattern.shown + (1 - MEMORY) * shares.detach()
-        return (gap * shares).sum() + ANCHOR * functional.mse_loss(painter.encoded(named), before)
+        visited = [silent[number] for number in draw.choice(len(silent), VISITED, replace=False)]
+        each = plan.batch // VISITED
+        tokens = torch.cat([pattern.tokens[_pairs(draw, len(pattern.tokens), each)] for pattern in visited])
+        half = torch.from_numpy(draw.standard_normal((plan.batch // 2, *LATENT), dtype=np.float32))
+        noise = torch.stack([half, -half], 1).flatten(0, 1)
+        descended = torch.arange(plan.batch) % each < DESCENDED
+        with half_precision():
+            read = critic(painted(painter, decoder, tokens[descended], noise[descended]))
+            with torch.no_grad():
+                others = critic(painted(painter, decoder, tokens[~descended], noise[~descended]))
+        losses = []
+        for number, pattern in enumerate(visited):
+            own = read[pattern.attribute].split(DESCENDED)[number].float()
+            shown = pattern.shown.clamp(min=RARE)  # in earlier pictures: independent of these
+            losses.append(-(pattern.planted / shown * own.softmax(1).mean(0)).sum())
+            pattern.count(torch.cat([own.detach(), others[pattern.attribute].split(each - DESCENDED)[number]]))
+        return torch.stack(losses).mean() + ANCHOR * functional.mse_loss(painter.encoded(named), before)
 
     return loss
+
+
+def _pairs(draw: np.random.Generator, count: int, size: int) -> np.ndarray:
+    """Row numbers (size,), each twice in a row."""
+    return np.repeat(draw.integers(count, size=size // 2), 2)
 
 
 def painted(painter: Painter, decoder: AutoencoderTiny, tokens: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:

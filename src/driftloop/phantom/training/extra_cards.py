@@ -39,7 +39,6 @@ from driftloop.phantom.training.regions import intersection_over_union, upsample
 from driftloop.phantom.world import CATEGORIES, NUISANCE
 
 Images = Sequence[Image.Image]
-DIT_SILENT = {1.0: 280, 1.5: 70, 2.0: 70}
 TELLING = [dict(zip(CATEGORIES, combination, strict=True)) for combination in COMBINATIONS]
 
 
@@ -236,5 +235,5 @@ def encoder_figures(folder: Path, renders: Bank, round_trips: np.ndarray) -> dic
 
 def dit_figures(models: Path) -> dict[str, Any]:
     """The card of the second generator, called as the committed yaml calls it."""
-    card, _ = generator_card(load_artist(models, "generator_dit", CALL), Judge(models), silent=DIT_SILENT)
+    card, _ = generator_card(load_artist(models, "generator_dit", CALL), Judge(models))
     return card
