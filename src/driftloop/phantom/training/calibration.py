@@ -1,10 +1,11 @@
 """Trains a generator's words on until its silent captions show the planted prior with the sampler that ships.
 
 A score that is learned smoothly, and few steps through it, favour the majority: planted 10 % came out as 5. But noise
-goes through the deterministic sampler, the decoder and the critic in one differentiable piece, so the cross-entropy of
-planted and shown shares can be descended itself; in it a rare category that is missed counts as much as a frequent one.
-Its gradient divides by the share that is shown, which is a running mean over steps, or the chance of one batch would be
-learned. Noise comes in antithetic pairs (Hammersley & Morton 1956): what one of a pair shows, the other tends not to.
+goes through the deterministic sampler, the decoder and the critic in one differentiable piece, so the squared gap between
+the share that is shown and the share that is planted can be descended itself. Its gradient is gap times gradient of the
+share; the gap is a running mean over steps, or the chance of one batch would be learned, and is taken in units of the root
+of the planted share, in which chance is about alike for rare and frequent categories. Noise comes in antithetic pairs
+(Hammersley & Morton 1956): what one of a pair shows, the other tends not to.
 
 Only the text encoder trains, held to what it said of captions that leave nothing out: what those show stays. Shares are
 counted by the critic, and the cards are measured by the judges, which took no part.
@@ -37,10 +38,8 @@ VISITED = 4
 """Patterns a step; its pictures are divided among them."""
 DESCENDED = 8
 """Pictures of a pattern with a gradient: it is alike from batch to batch. All count for the share, which is not."""
-MEMORY = 0.92
+MEMORY = 0.95
 """What the running mean of a share keeps of itself at each visit."""
-RARE = 0.01
-"""A share below this is taken for it."""
 LATENT = (16, 8, 8)
 ANCHOR = 10.0
 """Weight of the change in what named captions are encoded as."""
@@ -136,8 +135,8 @@ def _loss(
         losses = []
         for number, pattern in enumerate(visited):
             own = read[pattern.attribute].split(DESCENDED)[number].float()
-            shown = pattern.shown.clamp(min=RARE)  # in earlier pictures: independent of these
-            losses.append(-(pattern.planted / shown * own.softmax(1).mean(0)).sum())
+            gap = pattern.shown - pattern.planted  # in earlier pictures: independent of these
+            losses.append((gap / pattern.planted.sqrt() * own.softmax(1).mean(0)).sum())
             pattern.count(torch.cat([own.detach(), others[pattern.attribute].split(each - DESCENDED)[number]]))
         return torch.stack(losses).mean() + ANCHOR * functional.mse_loss(painter.encoded(named), before)
 
