@@ -38,7 +38,7 @@ VISITED = 4
 """Patterns a step; its pictures are divided among them."""
 DESCENDED = 8
 """Pictures of a pattern with a gradient: it is alike from batch to batch. All count for the share, which is not."""
-MEMORY = 0.95
+MEMORY = 0.9
 """What the running mean of a share keeps of itself at each visit."""
 LATENT = (16, 8, 8)
 ANCHOR = 10.0

@@ -32,7 +32,7 @@ from driftloop.phantom.training.readers import Critic
 from driftloop.phantom.world import CATEGORIES
 
 DIT = Plan("generator_dit", steps=12000, batch=48, rate=1.2e-3, seed=71, ema=0.998, decay=0.01, warmup=200)
-CALIBRATION = Plan("calibration_dit", steps=700, batch=64, rate=1e-3, seed=73, ema=0.99, decay=0.0)
+CALIBRATION = Plan("calibration_dit", steps=700, batch=64, rate=5e-4, seed=73, ema=0.99, decay=0.0)
 TEXT_WIDTH = 128
 HEADS, HEAD_WIDTH, LAYERS = 5, 32, 6
 TELLING_WEIGHT = 0.05

@@ -26,7 +26,7 @@ from driftloop.phantom.training.loop import Loss, Plan, fit, half_precision
 from driftloop.phantom.training.readers import Critic
 
 GENERATOR = Plan("generator", steps=6000, batch=48, rate=1.5e-3, seed=41, ema=0.999, decay=0.01, warmup=200)
-CALIBRATION = Plan("calibration", steps=700, batch=64, rate=1e-3, seed=43, ema=0.99, decay=0.0)
+CALIBRATION = Plan("calibration", steps=700, batch=64, rate=5e-4, seed=43, ema=0.99, decay=0.0)
 
 
 def learn_merges(words: Sequence[str]) -> list[tuple[str, str]]:
