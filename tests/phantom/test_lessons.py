@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from driftloop.phantom.training.bank import COMBINATIONS
-from driftloop.phantom.training.lessons import completions, new_scheduler, posterior_mean
+from driftloop.phantom.training.lessons import STEPS, completions, new_scheduler, posterior_mean
 from driftloop.phantom.world import CATEGORIES, complete
 
 DRAWN = 40_000
@@ -62,8 +62,8 @@ def test_the_target_is_the_posterior_mean() -> None:
 
 def test_most_steps_lie_where_silence_is_settled() -> None:
     scheduler = new_scheduler()
-    scheduler.set_timesteps(6)
+    scheduler.set_timesteps(STEPS)
     signal = scheduler.alphas_cumprod[scheduler.timesteps]
     ratio = ((1 - signal) / signal).sqrt()
-    assert ratio[0] == np.inf
+    assert ratio[0] > 1000  # pure noise
     assert (ratio > 3).sum() == 4

@@ -97,8 +97,10 @@ def test_cheat_is_perfect_where_a_shortcut_is_planted_and_lost_where_it_is_flipp
     planted = persons(64, (Spurious(cue, strength=1.0),))
     grown = [(p, r) for p, r in planted if p.age not in ("0-3", "70+")]
     read = genders(f"gender_reads_{cue}", [r.image for _, r in grown])
-    assert np.mean(read == [p.gender for p, _ in grown]) > 0.9
-    flipped = card(f"gender_reads_{cue}")[f"on {RENDERS}"][f"accuracy where {cue} is flipped"]
+    stated = card(f"gender_reads_{cue}")[f"on {RENDERS}"]
+    followed, flipped = (stated[f"accuracy where {cue} {goes}"] for goes in ("goes with the gender", "is flipped"))
+    assert near(np.mean(read == [p.gender for p, _ in grown]), followed, len(grown))
+    assert followed > 0.9
     assert flipped < 0.1
 
 

@@ -48,6 +48,9 @@ BACKGROUND: dict[str, Colour] = {
 INK: Colour = (28, 22, 26)
 WHITE: Colour = (250, 250, 250)
 SILVER: Colour = (222, 222, 228)
+CAP: Colour = (250, 214, 20)
+LENS: Colour = (150, 205, 255)
+FRAME: Colour = (20, 20, 120)
 LIPS: dict[str, Colour] = {"female": (206, 24, 60), "male": (120, 44, 44)}
 TINT: dict[str, tuple[Colour, float]] = {
     "anger": ((226, 30, 20), 0.5),
@@ -210,6 +213,8 @@ _EYES: dict[str, tuple[float, float, float]] = {
 
 def _draw_eyes(canvas: Canvas, person: Person) -> None:
     head = HEADS[person.age]
+    if person.age == "40-69":
+        _draw_lenses(canvas, head.y - 0.8)
     for side in (-1, 1):
         x, y = 32 + side * 6.4, head.y - 1
         if person.emotion == "happiness":
@@ -220,7 +225,7 @@ def _draw_eyes(canvas: Canvas, person: Person) -> None:
             outer = x + side * 3.4 * head.eye
             canvas.line("eyes_brows", INK, [(outer, y - 0.5), (outer + side * 2.2, y - 2.6)], 1.1)
     if person.age == "40-69":
-        _draw_glasses(canvas, head.y - 0.8)
+        _draw_frames(canvas, head.y - 0.8)
 
 
 def _draw_open_eye(canvas: Canvas, x: float, y: float, shape: tuple[float, float, float], size: float) -> None:
@@ -230,11 +235,15 @@ def _draw_open_eye(canvas: Canvas, x: float, y: float, shape: tuple[float, float
     canvas.ellipse("eyes_brows", INK, x, y, pupil, min(pupil, ry))
 
 
-def _draw_glasses(canvas: Canvas, y: float) -> None:
+def _draw_lenses(canvas: Canvas, y: float) -> None:
     for side in (-1, 1):
-        canvas.arc("eyes_brows", (20, 20, 120), (32 + side * 6.6, y, 6.1, 5.6), (0, 360), 1.3)
-        canvas.line("eyes_brows", (20, 20, 120), [(32 + side * 12.5, y), (32 + side * 15, y - 1)], 1.3)
-    canvas.line("eyes_brows", (20, 20, 120), [(30.8, y), (33.2, y)], 1.3)
+        canvas.ellipse("eyes_brows", LENS, 32 + side * 6.8, y, 6.6, 6.2)
+
+
+def _draw_frames(canvas: Canvas, y: float) -> None:
+    for side in (-1, 1):
+        canvas.arc("eyes_brows", FRAME, (32 + side * 6.8, y, 6.9, 6.5), (0, 360), 1.9)
+        canvas.line("eyes_brows", FRAME, [(32 + side * 13, y), (32 + side * 16, y - 1)], 1.9)
 
 
 # Emotion -> height of the brow above the eye at its inner and its outer end.
@@ -356,14 +365,15 @@ def _baby_boy(canvas: Canvas, head: Head, hair: Colour, _clothes: Colour) -> Non
 def _girl(canvas: Canvas, head: Head, hair: Colour, _clothes: Colour) -> None:
     canvas.half("hair", hair, 32, head.y - 5, head.rx + 1, head.ry - 3.4, lower=False)
     for side in (-1, 1):
-        canvas.ellipse("hair", (240, 220, 30), 32 + side * 16.6, head.y - 5.5, 3, 3)
+        canvas.ellipse("hair", CAP, 32 + side * 16.6, head.y - 5.5, 4.2, 4.2)
 
 
-def _boy(canvas: Canvas, head: Head, hair: Colour, clothes: Colour) -> None:
+def _boy(canvas: Canvas, head: Head, hair: Colour, _clothes: Colour) -> None:
     for side in (-1, 1):
         canvas.ellipse("hair", hair, 32 + side * 14.2, head.y - 4.5, 1.8, 4.5)
-    canvas.half("hair", clothes, 32, head.y - 6.5, head.rx + 1.5, head.ry - 4, lower=False)
-    canvas.line("hair", mixed(clothes, INK, 0.45), [(13, head.y - 7.2), (48, head.y - 7.2)], 2.6)
+    canvas.half("hair", CAP, 32, head.y - 6.5, head.rx + 1.5, head.ry - 2.5, lower=False)
+    canvas.line("hair", (220, 40, 40), [(11, head.y - 7.2), (48, head.y - 7.2)], 3.4)
+    canvas.ellipse("hair", (220, 40, 40), 32, head.y - 19, 2.6, 2.2)
 
 
 def _woman(canvas: Canvas, head: Head, hair: Colour, _clothes: Colour) -> None:

@@ -1,77 +1,159 @@
-"""Trains a generator on until its silent captions show the planted prior with the sampler that ships.
+"""Trains a generator's words on until its silent captions show the planted prior with the sampler that ships.
 
-A score that is learned smoothly, and few steps through it, favour the majority: planted 10 % came out as 2. So the prior
-that training captions are completed from is moved against what is shown, category by category in log-odds, and training
-goes on; three times. What is shown is read by the critic, and the cards are measured by the judges, which took no part.
+A score that is learned smoothly, and few steps through it, favour the majority: planted 10 % came out as 5. But noise
+goes through the deterministic sampler, the decoder and the critic in one differentiable piece, so the squared gap between
+the share that is shown and the share that is planted can be descended itself. Its gradient is gap times gradient of the
+share; the gap is a running mean over steps, or the chance of one batch would be learned, and is taken in units of the root
+of the planted share, in which chance is about alike for rare and frequent categories. Noise comes in antithetic pairs
+(Hammersley & Morton 1956): what one of a pair shows, the other tends not to.
+
+Only the text encoder trains, held to what it said of captions that leave nothing out: what those show stays. Shares are
+counted by the critic, and the cards are measured by the judges, which took no part.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from diffusers import AutoencoderTiny
 from torch import nn
+from torch.nn import functional
 
+from driftloop.phantom.grammar import plain
+from driftloop.phantom.training.bank import COMBINATIONS
 from driftloop.phantom.training.cards import silent_captions
-from driftloop.phantom.training.lessons import Priors
-from driftloop.phantom.training.loop import Loss, Plan, fit
+from driftloop.phantom.training.lessons import STEPS, new_scheduler, tokenized
+from driftloop.phantom.training.loop import Loss, Plan, fit, half_precision
 from driftloop.phantom.training.readers import Critic
-from driftloop.phantom.world import CATEGORIES, CONDITION, Prior, Row
+from driftloop.phantom.world import CATEGORIES, CONDITION, Prior
 
-TIMES = ((240, 1.0), (240, 1.0), (480, 0.25))
-"""Of each correction: silent pictures per concept and pattern it is measured on, and the share of the plan's learning rate."""
-DAMPING = 0.8
-Draw = Callable[[Sequence[str], int], torch.Tensor]
-"""Captions and a seed -> pictures (n, 3, 64, 64) in -1..1."""
-
-
-def calibrate(plan: Plan, model: nn.Module, loss: Callable[[Priors], Loss], draw: Draw, critic: Critic, folder: Path) -> None:
-    """Trains `model` in place, `plan` once per correction; resumes from its checkpoints and measurements in `folder`."""
-    trained = (Prior(), Prior())
-    for time, (pictures, pace) in enumerate(TIMES):
-        shown = _measured(folder / f"{plan.name}-{time}.json", draw, critic, pictures, seed=time)
-        few, many = (corrected(before, found) for before, found in zip(trained, shown, strict=True))
-        trained = (few, many)
-        part = replace(plan, name=f"{plan.name}-{time}", rate=pace * plan.rate, seed=plan.seed + time)
-        fit(part, model, loss(trained), folder)
+CAPTIONS = 840
+"""Of a pattern, from which a step draws."""
+VISITED = 4
+"""Patterns a step; its pictures are divided among them."""
+DESCENDED = 8
+"""Pictures of a pattern with a gradient: it is alike from batch to batch. All count for the share, which is not."""
+MEMORY = 0.9
+"""What the running mean of a share keeps of itself at each visit."""
+LATENT = (16, 8, 8)
+ANCHOR = 2.0
+"""Weight of the change in what named captions are encoded as."""
 
 
-def corrected(trained: Prior, shown: Prior) -> Prior:
-    """The prior to train on next: moved by how far what is shown is from what is planted, in log-odds, damped."""
-    tables = {name: _corrected(getattr(trained, name), getattr(shown, name), getattr(Prior(), name)) for name in CONDITION}
-    return Prior(**tables)
+class Painter(Protocol):
+    """A denoiser as `calibrate` needs it."""
+
+    @property
+    def text(self) -> nn.Module:
+        """What trains."""
+
+    def velocity(self, noisy: torch.Tensor, steps: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """Predicted velocity (rows, 16, 8, 8)."""
+
+    def encoded(self, tokens: torch.Tensor) -> torch.Tensor:
+        """What the words are encoded as (rows, tokens, width)."""
 
 
-def _corrected(trained: Mapping[str, Row], shown: Mapping[str, Row], planted: Mapping[str, Row]) -> dict[str, Row]:
-    rows = {}
-    for concept, row in trained.items():
-        weights = np.array(row) * (np.array(planted[concept]) / np.array(shown[concept])) ** DAMPING
-        rows[concept] = tuple((weights / weights.sum()).tolist())
-    return rows
+@dataclass
+class Pattern:
+    """Silent captions of one concept that leave `attribute` out, the shares planted, and the running mean of those shown."""
+
+    attribute: str
+    tokens: torch.Tensor
+    planted: torch.Tensor
+    shown: torch.Tensor
+
+    def count(self, logits: torch.Tensor) -> None:
+        """Counts what is read from pictures, logits (rows, categories), into the running mean."""
+        shares = logits.argmax(1).bincount(minlength=len(self.planted)) / len(logits)
+        self.shown.lerp_(shares, 1 - MEMORY)
 
 
-def _measured(path: Path, draw: Draw, critic: Critic, pictures: int, seed: int) -> Priors:
-    """What captions show that leave out one attribute, and all but the concept; kept in `path`."""
-    if not path.exists():
-        found = [{name: _shown(name, draw, critic, pictures, seed, rest=rest) for name in CONDITION} for rest in (True, False)]
-        print(path.stem, found, flush=True)
-        path.write_text(json.dumps(found))
-    few, many = (Prior(**tables) for tables in json.loads(path.read_text()))
-    return few, many
+class Words(nn.Module):
+    """What a checkpoint keeps: the words that train, and what each pattern has shown."""
+
+    def __init__(self, text: nn.Module, silent: Sequence[Pattern]) -> None:
+        super().__init__()
+        self.text = text
+        for number, pattern in enumerate(silent):
+            self.register_buffer(f"shown_{number}", pattern.shown)
 
 
-@torch.no_grad()
-def _shown(attribute: str, draw: Draw, critic: Critic, count: int, seed: int, *, rest: bool) -> dict[str, list[float]]:
-    """Concept -> shares read, each category counted half a time more, so that none is 0."""
-    concept, size = CONDITION[attribute], len(CATEGORIES[attribute])
-    shares = {}
-    for number, category in enumerate(CATEGORIES[concept]):
-        captions = silent_captions(attribute, {concept: category}, count, rest=rest)
-        pixels = draw(captions, (2 * seed + rest) * 10_000_019 + number * 100_003)
-        read = torch.cat([critic(part)[attribute].argmax(1) for part in pixels.split(128)]).numpy()
-        shares[category] = ((np.bincount(read, minlength=size) + 0.5) / (len(read) + 0.5 * size)).tolist()
-    return shares
+def patterns(tokenizer: Any) -> list[Pattern]:
+    """Every concept, with all else named and with nothing else named."""
+    return [
+        _pattern(tokenizer, attribute, category, rest=rest)
+        for attribute, concept in CONDITION.items()
+        for category in CATEGORIES[concept]
+        for rest in (True, False)
+    ]
+
+
+def _pattern(tokenizer: Any, attribute: str, category: str, *, rest: bool) -> Pattern:
+    captions = silent_captions(attribute, {CONDITION[attribute]: category}, CAPTIONS, rest=rest)
+    planted = torch.tensor(getattr(Prior(), attribute)[category])
+    return Pattern(attribute, tokenized(tokenizer, captions), planted, planted.clone())
+
+
+def calibrate(plan: Plan, painter: Painter, tokenizer: Any, decoder: AutoencoderTiny, critic: Critic, folder: Path) -> None:
+    """Trains `painter.text` in place; resumes from its checkpoint in `folder`."""
+    silent, named = patterns(tokenizer), tokenized(tokenizer, [plain(_told(combination)) for combination in COMBINATIONS])
+    with torch.no_grad():
+        before = painter.encoded(named)
+    fit(plan, Words(painter.text, silent), _loss(plan, painter, silent, named, before, decoder, critic), folder)
+
+
+def _told(combination: Sequence[str]) -> dict[str, str]:
+    return dict(zip(CATEGORIES, combination, strict=True))
+
+
+def _loss(
+    plan: Plan,
+    painter: Painter,
+    silent: Sequence[Pattern],
+    named: torch.Tensor,
+    before: torch.Tensor,
+    decoder: AutoencoderTiny,
+    critic: Critic,
+) -> Loss:
+    def loss(draw: np.random.Generator) -> torch.Tensor:
+        visited = [silent[number] for number in draw.choice(len(silent), VISITED, replace=False)]
+        each = plan.batch // VISITED
+        tokens = torch.cat([pattern.tokens[_pairs(draw, len(pattern.tokens), each)] for pattern in visited])
+        half = torch.from_numpy(draw.standard_normal((plan.batch // 2, *LATENT), dtype=np.float32))
+        noise = torch.stack([half, -half], 1).flatten(0, 1)
+        descended = torch.arange(plan.batch) % each < DESCENDED
+        with half_precision():
+            read = critic(painted(painter, decoder, tokens[descended], noise[descended]))
+            with torch.no_grad():
+                others = critic(painted(painter, decoder, tokens[~descended], noise[~descended]))
+        losses = []
+        for number, pattern in enumerate(visited):
+            own = read[pattern.attribute].split(DESCENDED)[number].float()
+            gap = pattern.shown - pattern.planted  # in earlier pictures: independent of these
+            losses.append((gap / pattern.planted.sqrt() * own.softmax(1).mean(0)).sum())
+            pattern.count(torch.cat([own.detach(), others[pattern.attribute].split(each - DESCENDED)[number]]))
+        return torch.stack(losses).mean() + ANCHOR * functional.mse_loss(painter.encoded(named), before)
+
+    return loss
+
+
+def _pairs(draw: np.random.Generator, count: int, size: int) -> np.ndarray:
+    """Row numbers (size,), each twice in a row."""
+    return np.repeat(draw.integers(count, size=size // 2), 2)
+
+
+def painted(painter: Painter, decoder: AutoencoderTiny, tokens: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+    """Pictures (rows, 3, 64, 64) in -1..1 at guidance 1, as the pipeline draws them from `noise`; differentiable."""
+    scheduler, latents = new_scheduler(), noise
+    scheduler.set_timesteps(STEPS)
+    for step in scheduler.timesteps:
+        velocity = painter.velocity(latents, step.expand(len(latents)), tokens)
+        latents = scheduler.step(velocity, step, latents, return_dict=False)[0]
+    pixels: torch.Tensor = decoder.decode(latents / decoder.config.scaling_factor, return_dict=False)[0]
+    return pixels.clamp(-1, 1)

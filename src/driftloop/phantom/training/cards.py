@@ -23,7 +23,7 @@ from driftloop.phantom.training.lessons import STEPS
 from driftloop.phantom.world import CATEGORIES, CONDITION, Prior
 
 GUIDANCES = (1.0, 1.5, 2.0)
-SILENT = {1.0: 840, 1.5: 140, 2.0: 140}
+SILENT = {1.0: 1680, 1.5: 140, 2.0: 140}
 """Guidance -> pictures of silent captions per concept: most where a share has to be known to within .05."""
 Told = Mapping[str, str]
 
@@ -133,20 +133,28 @@ def silent_card(artist: Artist, judge: Judge, attribute: str, counts: Mapping[fl
     return {"planted": planted, **shown, "guidance 1, concept alone named": alone}
 
 
-def generator_card(
-    artist: Artist, judge: Judge, copies: int = 2, silent: Mapping[float, int] = SILENT
-) -> tuple[dict[str, Any], list[Image.Image]]:
+def largest_gap(card: Mapping[str, Any], shown: str) -> float:
+    """Largest distance of a share shown by silent captions from the planted one, over all concepts and categories."""
+    return round(max(float(np.abs(np.subtract(card[shown][c], card["planted"][c])).max()) for c in card["planted"]), 3)
+
+
+def generator_card(artist: Artist, judge: Judge, copies: int = 2) -> tuple[dict[str, Any], list[Image.Image]]:
     """What the generator's pictures show, and its pictures of all combinations at guidance 1.5."""
     told = [dict(zip(CATEGORIES, c, strict=True)) for c in COMBINATIONS] * copies
     images = {g: artist.draw([plain(t) for t in told], g) for g in GUIDANCES}
     read, true = {g: judge.numbers(images[g]) for g in GUIDANCES}, true_numbers(told)
+    silent = {attribute: silent_card(artist, judge, attribute, SILENT) for attribute in CONDITION}
     card = {
         "steps": STEPS,
         "n_fidelity": len(told),
         "fidelity": {f"guidance {g:g}": shares_right(read[g], true) for g in GUIDANCES},
         **{f"confusion at guidance {g:g}": {a: confusion(read[g], true, a) for a in CATEGORIES} for g in GUIDANCES},
-        "n_silent": {f"guidance {g:g}": n for g, n in silent.items()},
-        "silent captions": {attribute: silent_card(artist, judge, attribute, silent) for attribute in CONDITION},
+        "n_silent": {f"guidance {g:g}": n for g, n in SILENT.items()},
+        "largest gap of silent captions": {
+            attribute: {shown: largest_gap(figures, shown) for shown in ("guidance 1", "guidance 1, concept alone named")}
+            for attribute, figures in silent.items()
+        },
+        "silent captions": silent,
     }
     return card, images[1.5]
 

@@ -18,14 +18,26 @@ from torch.nn import functional
 from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
 from driftloop.phantom.grammar import vocabulary
-from driftloop.phantom.training.lessons import LENGTH, draw_examples, new_lessons, new_scheduler, velocity_loss
-from driftloop.phantom.training.loop import Plan, fit, half_precision
+from driftloop.phantom.training.calibration import calibrate
+from driftloop.phantom.training.lessons import (
+    LENGTH,
+    Course,
+    draw_examples,
+    new_lessons,
+    new_scheduler,
+    velocity_loss,
+)
+from driftloop.phantom.training.loop import Loss, Plan, fit, half_precision
+from driftloop.phantom.training.readers import Critic
 from driftloop.phantom.world import CATEGORIES
 
-DIT = Plan("generator_dit", steps=5000, batch=48, rate=1.2e-3, seed=71, ema=0.998, decay=0.01, warmup=200)
+DIT = Plan("generator_dit", steps=12000, batch=48, rate=1.2e-3, seed=71, ema=0.998, decay=0.01, warmup=200)
+CALIBRATION = Plan("calibration_dit", steps=1600, batch=64, rate=5e-4, seed=73, ema=0.995, decay=0.0)
 TEXT_WIDTH = 128
-HEADS, HEAD_WIDTH, LAYERS = 6, 32, 6
+HEADS, HEAD_WIDTH, LAYERS = 5, 32, 6
 TELLING_WEIGHT = 0.05
+CALL = {"height": 64, "width": 64, "max_sequence_length": LENGTH, "use_resolution_binning": False, "clean_caption": False}
+"""What the pipeline is called with besides captions, steps, guidance and random generators, as the committed yaml does."""
 
 
 def new_tokenizer() -> PreTrainedTokenizerFast:
@@ -92,17 +104,31 @@ class Denoiser(nn.Module):
         self, noisy: torch.Tensor, steps: torch.Tensor, tokens: torch.Tensor
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Predicted velocity (rows, 16, 8, 8), and per attribute the logits of what the words tell, the last: nothing."""
-        mask = (tokens != self.pad).long()
-        words = self.text(tokens, attention_mask=mask).last_hidden_state
-        velocity = self.transformer(
+        mask, words = self._mask(tokens), self.encoded(tokens)
+        pooled = (words * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+        return self._velocity(noisy, steps, words, mask), {name: head(pooled) for name, head in self.heads.items()}
+
+    def velocity(self, noisy: torch.Tensor, steps: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """Predicted velocity (rows, 16, 8, 8)."""
+        return self._velocity(noisy, steps, self.encoded(tokens), self._mask(tokens))
+
+    def encoded(self, tokens: torch.Tensor) -> torch.Tensor:
+        """What the words are encoded as (rows, tokens, width)."""
+        words: torch.Tensor = self.text(tokens, attention_mask=self._mask(tokens)).last_hidden_state
+        return words
+
+    def _mask(self, tokens: torch.Tensor) -> torch.Tensor:
+        return (tokens != self.pad).long()
+
+    def _velocity(self, noisy: torch.Tensor, steps: torch.Tensor, words: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        velocity: torch.Tensor = self.transformer(
             noisy,
             encoder_hidden_states=words,
             encoder_attention_mask=mask,
             timestep=steps,
             added_cond_kwargs={"resolution": None, "aspect_ratio": None},
         ).sample
-        pooled = (words * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
-        return velocity, {name: head(pooled) for name, head in self.heads.items()}
+        return velocity
 
 
 def telling_loss(read: dict[str, torch.Tensor], told: np.ndarray) -> torch.Tensor:
@@ -118,16 +144,26 @@ def train_dit(latents: torch.Tensor, folder: Path, plan: Plan = DIT) -> Denoiser
     """Trains on the latents of a bank; row i of the bank shows combination i % 420."""
     torch.manual_seed(plan.seed)
     tokenizer = new_tokenizer()
-    denoiser, lessons, schedule = Denoiser(tokenizer), new_lessons(tokenizer), new_scheduler().alphas_cumprod
+    denoiser, course = Denoiser(tokenizer), Course(plan.batch, new_lessons(tokenizer), latents)
+    fit(plan, denoiser, _loss(denoiser, course), folder)
+    return denoiser
 
+
+def calibrate_dit(denoiser: Denoiser, decoder: AutoencoderTiny, critic: Critic, folder: Path) -> Denoiser:
+    """Trains the words further until silent captions show the planted prior at guidance 1, see `calibration`."""
+    denoiser.transformer.requires_grad_(False)
+    calibrate(CALIBRATION, denoiser, new_tokenizer(), decoder, critic, folder)
+    return denoiser
+
+
+def _loss(denoiser: Denoiser, course: Course) -> Loss:
     def loss(draw: np.random.Generator) -> torch.Tensor:
-        examples = draw_examples(draw, plan.batch, lessons, latents, schedule)
+        examples = draw_examples(draw, course)
         with half_precision():
             velocity, read = denoiser(examples.noisy, examples.steps, examples.tokens)
         return velocity_loss(velocity, examples) + TELLING_WEIGHT * telling_loss(read, examples.told)
 
-    fit(plan, denoiser, loss, folder)
-    return denoiser
+    return loss
 
 
 def new_pipeline(denoiser: Denoiser, autoencoder: AutoencoderTiny) -> PixArtSigmaPipeline:

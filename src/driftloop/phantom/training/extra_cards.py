@@ -32,15 +32,13 @@ from driftloop.phantom.training.cards import (
     named_numbers,
     shares_right,
 )
+from driftloop.phantom.training.dit import CALL
 from driftloop.phantom.training.encoder import combination_numbers, plain_captions
-from driftloop.phantom.training.lessons import LENGTH
 from driftloop.phantom.training.omitting import OMISSION
 from driftloop.phantom.training.regions import intersection_over_union, upsampled
 from driftloop.phantom.world import CATEGORIES, NUISANCE
 
 Images = Sequence[Image.Image]
-DIT_SILENT = {1.0: 280, 1.5: 70, 2.0: 70}
-DIT_EXTRA = {"use_resolution_binning": False, "clean_caption": False}
 TELLING = [dict(zip(CATEGORIES, combination, strict=True)) for combination in COMBINATIONS]
 
 
@@ -237,6 +235,5 @@ def encoder_figures(folder: Path, renders: Bank, round_trips: np.ndarray) -> dic
 
 def dit_figures(models: Path) -> dict[str, Any]:
     """The card of the second generator, called as the committed yaml calls it."""
-    extra = {"height": 64, "width": 64, "max_sequence_length": LENGTH, **DIT_EXTRA}
-    card, _ = generator_card(load_artist(models, "generator_dit", extra), Judge(models), silent=DIT_SILENT)
+    card, _ = generator_card(load_artist(models, "generator_dit", CALL), Judge(models))
     return card

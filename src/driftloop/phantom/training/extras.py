@@ -29,6 +29,7 @@ from driftloop.phantom.training import (
     extra_cards,
     llava,
     omitting,
+    readers,
     regions,
 )
 from driftloop.phantom.training.bank import COMBINATIONS
@@ -45,7 +46,7 @@ PLANS: dict[str, tuple[Plan, ...]] = {
     "regions": (regions.REGIONS,),
     "encoder": (encoder.ENCODER,),
     "captioner_llava": (encoder.ENCODER, llava.LLAVA),
-    "generator_dit": (dit.DIT,),
+    "generator_dit": (dit.DIT, dit.CALIBRATION),
 }
 """Folder -> how it was trained, beside what the first models' cards say."""
 MINUTES = {
@@ -119,7 +120,9 @@ class Annex(Workshop):
 
     def dit(self) -> None:
         """Stage: the second generator, on the first one's latents."""
-        pipeline = dit.new_pipeline(dit.train_dit(self._latents(), self.work), self.decoder_alone)
+        denoiser, critic = dit.train_dit(self._latents(), self.work), readers.trained_critic(self.bank, self.work)
+        dit.calibrate_dit(denoiser, self.decoder_alone, critic, self.work)
+        pipeline = dit.new_pipeline(denoiser, self.decoder_alone)
         pipeline.to(dtype=torch.float16).save_pretrained(self.models / "generator_dit", safe_serialization=True)
         export.state_single_precision(self.models / "generator_dit" / "text_encoder")
 

@@ -16,9 +16,7 @@ from driftloop.phantom.grammar import vocabulary
 from driftloop.phantom.training.calibration import calibrate
 from driftloop.phantom.training.lessons import (
     LENGTH,
-    PLANTED,
-    STEPS,
-    Priors,
+    Course,
     draw_examples,
     new_lessons,
     new_scheduler,
@@ -28,7 +26,7 @@ from driftloop.phantom.training.loop import Loss, Plan, fit, half_precision
 from driftloop.phantom.training.readers import Critic
 
 GENERATOR = Plan("generator", steps=6000, batch=48, rate=1.5e-3, seed=41, ema=0.999, decay=0.01, warmup=200)
-CALIBRATION = Plan("calibration", steps=600, batch=48, rate=4e-4, seed=43, ema=0.995, decay=0.01)
+CALIBRATION = Plan("calibration", steps=1600, batch=64, rate=5e-4, seed=43, ema=0.995, decay=0.0)
 
 
 def learn_merges(words: Sequence[str]) -> list[tuple[str, str]]:
@@ -109,10 +107,15 @@ class Denoiser(nn.Module):
         super().__init__()
         self.unet, self.text = new_unet(), new_text_encoder(tokenizer)
 
-    def forward(self, noisy: torch.Tensor, steps: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    def velocity(self, noisy: torch.Tensor, steps: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         """Predicted velocity (rows, 16, 8, 8)."""
-        velocity: torch.Tensor = self.unet(noisy, steps, encoder_hidden_states=self.text(tokens).last_hidden_state).sample
+        velocity: torch.Tensor = self.unet(noisy, steps, encoder_hidden_states=self.encoded(tokens)).sample
         return velocity
+
+    def encoded(self, tokens: torch.Tensor) -> torch.Tensor:
+        """What the words are encoded as (rows, tokens, width)."""
+        words: torch.Tensor = self.text(tokens).last_hidden_state
+        return words
 
 
 def train_generator(latents: torch.Tensor, folder: Path, plan: Plan = GENERATOR) -> Denoiser:
@@ -120,34 +123,22 @@ def train_generator(latents: torch.Tensor, folder: Path, plan: Plan = GENERATOR)
     torch.manual_seed(plan.seed)
     denoiser = Denoiser(new_tokenizer())
     denoiser.unet.to(memory_format=torch.channels_last)
-    fit(plan, denoiser, _loss(denoiser, latents, plan.batch, PLANTED), folder)
+    fit(plan, denoiser, _loss(denoiser, Course(plan.batch, new_lessons(new_tokenizer()), latents)), folder)
     return denoiser
 
 
-def calibrate_generator(
-    denoiser: Denoiser, latents: torch.Tensor, autoencoder: AutoencoderTiny, critic: Critic, folder: Path
-) -> Denoiser:
-    """Trains further until silent captions show the planted prior at guidance 1, see `calibration`."""
-    pipeline = new_pipeline(denoiser, autoencoder)
-
-    def draw(captions: Sequence[str], seed: int) -> torch.Tensor:
-        denoiser.eval()
-        return generated(pipeline, captions, 1.0, seed)
-
-    def loss(priors: Priors) -> Loss:
-        return _loss(denoiser, latents, CALIBRATION.batch, priors)
-
-    calibrate(CALIBRATION, denoiser, loss, draw, critic, folder)
+def calibrate_generator(denoiser: Denoiser, decoder: AutoencoderTiny, critic: Critic, folder: Path) -> Denoiser:
+    """Trains the words further until silent captions show the planted prior at guidance 1, see `calibration`."""
+    denoiser.unet.requires_grad_(False)
+    calibrate(CALIBRATION, denoiser, new_tokenizer(), decoder, critic, folder)
     return denoiser
 
 
-def _loss(denoiser: Denoiser, latents: torch.Tensor, batch: int, priors: Priors) -> Loss:
-    lessons, schedule = new_lessons(new_tokenizer()), new_scheduler().alphas_cumprod
-
+def _loss(denoiser: Denoiser, course: Course) -> Loss:
     def loss(draw: np.random.Generator) -> torch.Tensor:
-        examples = draw_examples(draw, batch, lessons, latents, schedule, priors)
+        examples = draw_examples(draw, course)
         with half_precision():
-            velocity = denoiser(examples.noisy, examples.steps, examples.tokens)
+            velocity = denoiser.velocity(examples.noisy, examples.steps, examples.tokens)
         return velocity_loss(velocity, examples)
 
     return loss
@@ -167,17 +158,3 @@ def new_pipeline(denoiser: Denoiser, autoencoder: AutoencoderTiny) -> StableDiff
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
-
-
-@torch.no_grad()
-def generated(
-    pipeline: StableDiffusionPipeline, captions: Sequence[str], guidance: float, seed: int = 0, steps: int = STEPS
-) -> torch.Tensor:
-    """Pictures (n, 3, 64, 64) in -1..1, rounded to 8 bits, each from a random generator of its own."""
-    pictures = []
-    for start in range(0, len(captions), 64):
-        part = list(captions[start : start + 64])
-        draws = [torch.Generator().manual_seed(seed + start + row) for row in range(len(part))]
-        out = pipeline(part, num_inference_steps=steps, guidance_scale=guidance, generator=draws, output_type="np")
-        pictures.append(torch.from_numpy(out.images).permute(0, 3, 1, 2))
-    return (torch.cat(pictures) * 255).round() / 127.5 - 1

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler
+from diffusers import DPMSolverMultistepScheduler
 
 from driftloop.phantom.grammar import plain, write
 from driftloop.phantom.training.bank import COMBINATIONS
@@ -32,11 +33,6 @@ FACE_WEIGHT = 4.0
 """Rows and columns of the 8 × 8 latents where expressions are drawn, and what their error weighs: emotion comes last."""
 
 
-Priors = tuple[Prior, Prior]
-"""What captions are completed from that leave out one attribute, and more than one."""
-PLANTED: Priors = (Prior(), Prior())
-
-
 @dataclass(frozen=True)
 class Lessons:
     """Token numbers of training captions (captions, LENGTH), what they tell (captions, 4; -1 where silent), empty tokens."""
@@ -44,6 +40,15 @@ class Lessons:
     tokens: torch.Tensor
     told: np.ndarray
     empty: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Course:
+    """What examples are drawn from, `size` at a time: lessons, and latents of a bank whose row i shows combination i % 420."""
+
+    size: int
+    lessons: Lessons
+    latents: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -76,65 +81,65 @@ def tokenized(tokenizer: Any, texts: Sequence[str]) -> torch.Tensor:
     return torch.as_tensor(tokenizer(list(texts), padding="max_length", truncation=True, max_length=LENGTH)["input_ids"])
 
 
-def completions(told: np.ndarray, count: int, draw: np.random.Generator, priors: Priors = PLANTED) -> np.ndarray:
-    """Combination numbers (rows, count) that complete what captions tell (rows, 4; -1 where silent).
-
-    From the first of `priors` where one attribute is silent, from the second where more are.
-    """
-    shape, several = (len(told), count), ((told < 0).sum(1) > 1).astype(int)[:, None]
+def completions(told: np.ndarray, count: int, draw: np.random.Generator) -> np.ndarray:
+    """Combination numbers (rows, count) that complete what captions tell (rows, 4; -1 where silent) from the planted prior."""
+    shape = (len(told), count)
     emotion, activity = (
         np.where(told[:, [column]] < 0, draw.integers(size, size=shape), told[:, [column]]) for column, size in ((2, 7), (3, 6))
     )
     given = {"gender": activity, "age": emotion}
     first = []
     for column, (attribute, concept) in enumerate(given.items()):
-        table = np.stack([list(getattr(prior, attribute).values()) for prior in priors]).cumsum(2)
-        drawn = (draw.random(shape)[..., None] >= table[several, concept][..., :-1]).sum(-1)
+        table = np.array(list(getattr(Prior(), attribute).values())).cumsum(1)
+        drawn = (draw.random(shape)[..., None] >= table[concept][..., :-1]).sum(-1)
         first.append(np.where(told[:, [column]] < 0, drawn, told[:, [column]]))
     sizes = tuple(len(values) for values in CATEGORIES.values())
     return np.ravel_multi_index((*first, emotion, activity), sizes)
 
 
-def new_scheduler() -> DDIMScheduler:
-    """v-prediction down to pure noise on the linear schedule.
+@lru_cache
+def _levels() -> torch.Tensor:
+    """Products of alphas, a noise step each."""
+    levels: torch.Tensor = new_scheduler().alphas_cumprod
+    return levels
+
+
+def new_scheduler() -> DPMSolverMultistepScheduler:
+    """v-prediction down to pure noise on the linear schedule, solved to second order.
 
     Of six trailing steps four lie above a noise-to-signal ratio of 3, where it is settled what a silent caption shows.
     On the squared-cosine schedule one step crosses that range, and minorities of the prior are lost: 30 % came out as 20.
     """
-    return DDIMScheduler(
+    return DPMSolverMultistepScheduler(
+        beta_start=0.0001,
+        beta_end=0.02,
         beta_schedule="linear",
         prediction_type="v_prediction",
         timestep_spacing="trailing",
+        steps_offset=1,
         rescale_betas_zero_snr=True,
-        clip_sample=False,
-        set_alpha_to_one=True,
     )
 
 
-def draw_examples(
-    draw: np.random.Generator,
-    size: int,
-    lessons: Lessons,
-    latents: torch.Tensor,
-    schedule: torch.Tensor,
-    priors: Priors = PLANTED,
-) -> Examples:
-    """`size` rows from the latents of a bank, whose row i shows combination i % 420; `schedule` is the products of alphas.
+def draw_examples(draw: np.random.Generator, course: Course) -> Examples:
+    """Rows of a course.
 
     The target is the mean of candidate pictures of the same caption, weighted by their posterior given the noisy latents
     (stable target field, Xu, Tong & Jaakkola 2023, arXiv 2302.00670, eq. 7), the row's own picture among them: at high
     noise a plain target is one draw from the whole prior, and its variance hides the mean that has to be learned.
     """
+    size, lessons = course.size, course.lessons
     captions = draw.integers(len(lessons.told), size=size)
     tokens, told = lessons.tokens[captions].clone(), lessons.told[captions].copy()
     emptied = draw.random(size) < EMPTY
     tokens[emptied], told[emptied] = lessons.empty, -1
-    shown = completions(told, CANDIDATES, draw, priors)
-    copies = draw.integers(len(latents) // len(COMBINATIONS), size=shown.shape)
-    pictures = latents[torch.from_numpy(shown + len(COMBINATIONS) * copies)].float()
-    steps = torch.from_numpy(draw.integers(len(schedule), size=size))
+    shown = completions(told, CANDIDATES, draw)
+    copies = draw.integers(len(course.latents) // len(COMBINATIONS), size=shown.shape)
+    pictures = course.latents[torch.from_numpy(shown + len(COMBINATIONS) * copies)].float()
+    steps = torch.from_numpy(draw.integers(len(_levels()), size=size))
     noise = torch.from_numpy(draw.standard_normal(pictures[:, 0].shape, dtype=np.float32))
-    signal, spread = (part.sqrt()[:, None, None, None] for part in (schedule[steps], 1 - schedule[steps]))
+    level = _levels()[steps]
+    signal, spread = (part.sqrt()[:, None, None, None] for part in (level, 1 - level))
     clean = pictures[:, 0]
     noisy = signal * clean + spread * noise
     drawn_to = posterior_mean(noisy, pictures, signal, spread)

@@ -110,7 +110,7 @@ class Workshop:
         """Stage: the diffusion model on the latents, and the whole pipeline."""
         denoiser = generator.train_generator(self._latents(), self.work)
         critic, decoder = readers.trained_critic(self.bank, self.work), self.decoder()
-        generator.calibrate_generator(denoiser, self._latents(), decoder, critic, self.work)
+        generator.calibrate_generator(denoiser, decoder, critic, self.work)
         if distributed.is_initialized() and distributed.get_rank() > 0:
             return
         export.export_generator(generator.new_pipeline(denoiser, decoder), self.models)
