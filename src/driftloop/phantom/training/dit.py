@@ -118,7 +118,8 @@ class Denoiser(nn.Module):
         return words
 
     def _mask(self, tokens: torch.Tensor) -> torch.Tensor:
-        return (tokens != self.pad).long()
+        mask: torch.Tensor = tokens != self.pad
+        return mask.long()
 
     def _velocity(self, noisy: torch.Tensor, steps: torch.Tensor, words: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         velocity: torch.Tensor = self.transformer(
