@@ -1,4 +1,4 @@
-"""Calibration descends the gap between the share that silent captions show and the share that is planted."""
+"""Calibration moves the shares that silent captions show to those that are planted: by descent, then by joint steps."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from driftloop.phantom.training.generator import Denoiser, new_pipeline, new_tok
 from driftloop.phantom.training.lessons import STEPS, new_scheduler, tokenized
 from driftloop.phantom.training.loop import Plan
 from driftloop.phantom.training.readers import Critic
+from driftloop.phantom.training.settling import DAMPING, Settlement, joint_step, settle
 
 CAPTIONS = ["a photo of a person reading a book", "a photo of a sad woman"]
 
@@ -117,3 +118,70 @@ def test_a_resumed_calibration_remembers_what_was_shown(tmp_path: Path) -> None:
         trained(tmp_path / "resumed", plan, killed)
     resumed = trained(tmp_path / "resumed", plan, brightness)
     torch.testing.assert_close(resumed.text.state_dict(), whole.text.state_dict(), atol=0, rtol=0)
+
+
+# Joint steps ---------------------------------------------------------------------------------------------------------
+
+
+def left_after(steps: int, noise: float) -> float:
+    """Share of the gaps that joint steps leave, by the true slopes, where they see slopes anew and through noise."""
+    draw = torch.Generator().manual_seed(4)
+    true, start = torch.randn(20, 200, generator=draw), torch.randn(20, generator=draw)
+    gaps = start.clone()
+    for _ in range(steps):
+        gaps += true @ joint_step(gaps, true + noise * torch.randn(true.shape, generator=draw))
+    return float(gaps.norm() / start.norm())
+
+
+def test_joint_steps_close_all_gaps_whether_slopes_are_exact_or_noisy() -> None:
+    assert left_after(10, noise=0.0) < 0.05
+    assert left_after(10, noise=1.0) < 0.3
+
+
+def test_a_joint_step_is_the_damped_least_squares_solution() -> None:
+    draw = torch.Generator().manual_seed(6)
+    slopes, gaps = torch.randn(5, 12, generator=draw), torch.randn(5, generator=draw)
+    damping = DAMPING * slopes.square().sum(1).mean()
+    augmented = torch.cat([slopes, damping.sqrt() * torch.eye(12)])
+    oracle = torch.linalg.lstsq(augmented, torch.cat([-gaps, torch.zeros(12)])[:, None]).solution[:, 0]
+    torch.testing.assert_close(joint_step(gaps, slopes), oracle)
+
+
+def settled(folder: Path, critic: Callable[[torch.Tensor], dict[str, torch.Tensor]], steps: int) -> Normal:
+    """The painter after joint steps from many pictures; made steps are in `folder`."""
+    torch.manual_seed(2)
+    painter, decoder = Normal(), cast(AutoencoderTiny, Shown())
+    settle(Settlement("trial", 1, steps, 240), painter, new_tokenizer(), decoder, cast(Critic, critic), folder)
+    return painter
+
+
+@pytest.mark.slow
+def test_joint_steps_move_shares_to_the_planted_ones(tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    untouched = Normal()
+    painter = settled(tmp_path, brightness, steps=2)
+    assert gap(painter, "gender") < gap(untouched, "gender") / 3
+
+
+@pytest.mark.slow
+def test_made_joint_steps_are_not_made_again(tmp_path: Path) -> None:
+    calls = count()
+
+    def killed(pixels: torch.Tensor) -> dict[str, torch.Tensor]:
+        if list((tmp_path / "resumed").glob("trial-1.pt")) and next(calls) > 3:
+            raise KeyboardInterrupt
+        return brightness(pixels)
+
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "resumed").mkdir()
+    whole = settled(tmp_path / "whole", brightness, steps=2)
+    with pytest.raises(KeyboardInterrupt):
+        settled(tmp_path / "resumed", killed, steps=2)
+    resumed = settled(tmp_path / "resumed", brightness, steps=2)
+    torch.testing.assert_close(resumed.text.state_dict(), whole.text.state_dict(), atol=0, rtol=0)
+    nothing = settled(tmp_path / "resumed", killed_at_once, steps=2)
+    torch.testing.assert_close(nothing.text.state_dict(), whole.text.state_dict(), atol=0, rtol=0)
+
+
+def killed_at_once(pixels: torch.Tensor) -> dict[str, torch.Tensor]:
+    raise AssertionError(pixels.shape)

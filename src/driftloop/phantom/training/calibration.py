@@ -124,9 +124,7 @@ def _loss(
     def loss(draw: np.random.Generator) -> torch.Tensor:
         visited = [silent[number] for number in draw.choice(len(silent), VISITED, replace=False)]
         each = plan.batch // VISITED
-        tokens = torch.cat([pattern.tokens[_pairs(draw, len(pattern.tokens), each)] for pattern in visited])
-        half = torch.from_numpy(draw.standard_normal((plan.batch // 2, *LATENT), dtype=np.float32))
-        noise = torch.stack([half, -half], 1).flatten(0, 1)
+        tokens, noise = (torch.cat(parts) for parts in zip(*(drawn(draw, pattern, each) for pattern in visited), strict=True))
         descended = torch.arange(plan.batch) % each < DESCENDED
         with half_precision():
             read = critic(painted(painter, decoder, tokens[descended], noise[descended]))
@@ -143,9 +141,11 @@ def _loss(
     return loss
 
 
-def _pairs(draw: np.random.Generator, count: int, size: int) -> np.ndarray:
-    """Row numbers (size,), each twice in a row."""
-    return np.repeat(draw.integers(count, size=size // 2), 2)
+def drawn(draw: np.random.Generator, pattern: Pattern, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tokens of captions and noise (size, 16, 8, 8): each caption twice in a row, with noise and with its opposite."""
+    tokens = pattern.tokens[np.repeat(draw.integers(len(pattern.tokens), size=size // 2), 2)]
+    half = torch.from_numpy(draw.standard_normal((size // 2, *LATENT), dtype=np.float32))
+    return tokens, torch.stack([half, -half], 1).flatten(0, 1)
 
 
 def painted(painter: Painter, decoder: AutoencoderTiny, tokens: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:

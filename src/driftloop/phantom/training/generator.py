@@ -24,9 +24,11 @@ from driftloop.phantom.training.lessons import (
 )
 from driftloop.phantom.training.loop import Loss, Plan, fit, half_precision
 from driftloop.phantom.training.readers import Critic
+from driftloop.phantom.training.settling import Settlement, settle
 
 GENERATOR = Plan("generator", steps=6000, batch=48, rate=1.5e-3, seed=41, ema=0.999, decay=0.01, warmup=200)
 CALIBRATION = Plan("calibration", steps=1600, batch=64, rate=5e-4, seed=43, ema=0.995, decay=0.0)
+SETTLEMENT = Settlement("settlement", seed=45)
 
 
 def learn_merges(words: Sequence[str]) -> list[tuple[str, str]]:
@@ -128,9 +130,10 @@ def train_generator(latents: torch.Tensor, folder: Path, plan: Plan = GENERATOR)
 
 
 def calibrate_generator(denoiser: Denoiser, decoder: AutoencoderTiny, critic: Critic, folder: Path) -> Denoiser:
-    """Trains the words further until silent captions show the planted prior at guidance 1, see `calibration`."""
+    """Trains the words further until silent captions show the planted prior at guidance 1: `calibration`, `settling`."""
     denoiser.unet.requires_grad_(False)
     calibrate(CALIBRATION, denoiser, new_tokenizer(), decoder, critic, folder)
+    settle(SETTLEMENT, denoiser, new_tokenizer(), decoder, critic, folder)
     return denoiser
 
 

@@ -57,7 +57,7 @@ def fit(plan: Plan, model: nn.Module, loss: Loss, folder: Path, report_every: in
     for step in range(start, plan.steps):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(plan, step)
-        value = _step(model, optimiser, partial(loss, generator(derive(plan.seed, plan.name, step, _rank()))))
+        value = _step(model, optimiser, partial(loss, generator(derive(plan.seed, plan.name, step, place()[0]))))
         _follow(average, model, min(plan.ema, (1 + step) / (10 + step)))
         running += (value - running) * max(0.02, 1 / (step - start + 1))
         if (step + 1) % report_every == 0 or step + 1 == plan.steps:
@@ -90,15 +90,21 @@ def _share_gradients(model: nn.Module) -> None:
     if not dist.is_initialized():
         return
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    flat = torch.cat([g.reshape(-1) for g in gradients])
-    dist.all_reduce(flat)
-    flat /= dist.get_world_size()
+    flat = summed(torch.cat([g.reshape(-1) for g in gradients])) / dist.get_world_size()
     for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
         gradient.copy_(part.view_as(gradient))
 
 
-def _rank() -> int:
-    return dist.get_rank() if dist.is_initialized() else 0
+def place() -> tuple[int, int]:
+    """This process's number and how many there are in the group."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+def summed(tensor: torch.Tensor) -> torch.Tensor:
+    """`tensor`, in place, as the sum over the processes of the group."""
+    if dist.is_initialized():
+        dist.all_reduce(tensor)
+    return tensor
 
 
 @torch.no_grad()
@@ -111,12 +117,12 @@ def _follow(average: dict[str, torch.Tensor], model: nn.Module, decay: float) ->
 
 
 def _report(plan: Plan, step: int, loss: float, seconds: float) -> None:
-    if _rank() == 0:
+    if place()[0] == 0:
         print(f"{plan.name} step {step}/{plan.steps} loss {loss:.4f} {seconds * 1000:.0f} ms/step", flush=True)
 
 
 def _save(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, average: dict[str, torch.Tensor], step: int) -> None:
-    if _rank() != 0:
+    if place()[0] != 0:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "average": average, "step": step}

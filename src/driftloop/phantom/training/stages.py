@@ -20,7 +20,8 @@ from driftloop.phantom.grammar import plain
 from driftloop.phantom.training import autoencoder, captioner, cards, export, generator, readers
 from driftloop.phantom.training.bank import COMBINATIONS, Bank, load_bank
 from driftloop.phantom.training.captioner import Lesson
-from driftloop.phantom.training.loop import half_precision
+from driftloop.phantom.training.loop import Plan, half_precision
+from driftloop.phantom.training.settling import Settlement
 from driftloop.phantom.world import CATEGORIES
 
 BANK_SIZE = 42_000
@@ -132,7 +133,7 @@ class Workshop:
     def _recipes(self) -> dict[str, Any]:
         """How each model was made; `notes.json` in the workshop may say what went otherwise than the plans below."""
         minutes, notes = self._record("minutes"), self._record("notes")
-        plans = {attribute: [readers.JUDGES] for attribute in CATEGORIES}
+        plans: dict[str, list[Plan | Settlement]] = {attribute: [readers.JUDGES] for attribute in CATEGORIES}
         plans["captioner"] = [captioner.CAPTIONER, captioner.POLISH]
         plans["generator"] = [
             readers.CRITIC,
@@ -140,6 +141,7 @@ class Workshop:
             autoencoder.REFINEMENT,
             generator.GENERATOR,
             generator.CALIBRATION,
+            generator.SETTLEMENT,
         ]
         own = {"captioner": ("captioner", "polish"), "generator": ("critic", "autoencoder", "decoder", "generator")}
         return {

@@ -1,0 +1,128 @@
+"""The last steps of a calibration: what gaps its descent leaves are closed together, by damped least squares.
+
+Descent follows the steepest patterns, and those with few pictures between two categories are flat. So the shares that
+all patterns show are counted in many pictures, with their slopes in the weights of the words, and one Gauss-Newton step
+(Levenberg 1944) is made for all. Slopes are noisy, so the damping is strong and fixed instead of searched along the step;
+they are those of the softened shares, to which only pictures between two categories have something to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AutoencoderTiny
+from torch import nn
+
+from driftloop.core.rng import derive, generator
+from driftloop.phantom.training.calibration import Painter, Pattern, drawn, painted, patterns
+from driftloop.phantom.training.loop import half_precision, place, summed
+from driftloop.phantom.training.readers import Critic
+
+SURE = 0.97
+"""Chance of the likeliest category from which a picture is only counted: its own part of a slope is about 0."""
+DAMPING = 1.0
+"""In units of the mean squared slope of a share. At a tenth of it steps go astray."""
+CHUNK = 32
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """`steps` joint steps, each from `pictures` (an even number) of every pattern; many chase the chance in their counts."""
+
+    name: str
+    seed: int
+    steps: int = 1
+    pictures: int = 420
+
+
+@dataclass(frozen=True)
+class Looker:
+    """What is looked at, and by whom."""
+
+    painter: Painter
+    decoder: AutoencoderTiny
+    critic: Critic
+
+    def logits(self, attribute: str, tokens: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """What the critic reads (rows, categories) from pictures of `tokens`; differentiable."""
+        with half_precision():
+            read: dict[str, torch.Tensor] = self.critic(painted(self.painter, self.decoder, tokens, noise))
+        return read[attribute].float()
+
+    def look(self, pattern: Pattern, pictures: int, draw: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """Shares shown (categories,), and their slopes (categories, weights)."""
+        tokens, noise = drawn(draw, pattern, pictures)
+        with torch.no_grad():
+            parts = zip(tokens.split(CHUNK), noise.split(CHUNK), strict=True)
+            logits = torch.cat([self.logits(pattern.attribute, *part) for part in parts])
+        unsure = logits.softmax(1).amax(1) < SURE
+        shares = logits.argmax(1).bincount(minlength=len(pattern.planted)) / pictures
+        return shares, self._slopes(pattern, tokens[unsure], noise[unsure]) / pictures
+
+    def _slopes(self, pattern: Pattern, tokens: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """Slopes of the softened count of every category (categories, weights)."""
+        weights = list(self.painter.text.parameters())
+        slopes = torch.zeros(len(pattern.planted), sum(weight.numel() for weight in weights))
+        for part in zip(tokens.split(CHUNK), noise.split(CHUNK), strict=True):
+            counts = self.logits(pattern.attribute, *part).softmax(1).sum(0)
+            for category, count in enumerate(counts):
+                own = torch.autograd.grad(count, weights, retain_graph=True, materialize_grads=True)
+                slopes[category] += nn.utils.parameters_to_vector(own)
+        return slopes
+
+
+def settle(plan: Settlement, painter: Painter, tokenizer: Any, decoder: AutoencoderTiny, critic: Critic, folder: Path) -> None:
+    """Steps `painter.text` in place; made steps are read from `folder`. Processes of a group divide the patterns."""
+    silent, looker, (rank, processes) = patterns(tokenizer), Looker(painter, decoder, critic), place()
+    planted = torch.cat([pattern.planted for pattern in silent])
+    rows = torch.arange(len(planted)).split([len(pattern.planted) for pattern in silent])
+    for step in range(plan.steps):
+        path = folder / f"{plan.name}-{step + 1}.pt"
+        if path.exists():
+            _set(painter.text, torch.load(path, weights_only=True))
+            continue
+        before = nn.utils.parameters_to_vector(painter.text.parameters()).detach()
+        shown, slopes = torch.zeros_like(planted), torch.zeros(len(planted), len(before))
+        for number in range(rank, len(silent), processes):
+            draw = generator(derive(plan.seed, plan.name, step, number))
+            shown[rows[number]], slopes[rows[number]] = looker.look(silent[number], plan.pictures, draw)
+        gaps = summed(shown) - planted
+        _report(plan, step, gaps, silent)
+        after = before + joint_step(gaps / planted.sqrt(), summed(slopes) / planted.sqrt()[:, None])
+        _set(painter.text, after)
+        _save(path, after)
+
+
+def joint_step(gaps: torch.Tensor, slopes: torch.Tensor) -> torch.Tensor:
+    """The damped least-squares step (weights,) against `gaps` (rows,) along `slopes` (rows, weights)."""
+    gram = slopes @ slopes.T
+    step: torch.Tensor = slopes.T @ torch.linalg.solve(gram + DAMPING * gram.diag().mean() * torch.eye(len(gram)), -gaps)
+    return step
+
+
+@torch.no_grad()
+def _set(module: nn.Module, weights: torch.Tensor) -> None:
+    """Copies, because weights that are views of one vector cannot be exported."""
+    own = list(module.parameters())
+    for weight, part in zip(own, weights.split([weight.numel() for weight in own]), strict=True):
+        weight.copy_(part.view_as(weight))
+
+
+def _report(plan: Settlement, step: int, gaps: torch.Tensor, silent: Sequence[Pattern]) -> None:
+    if place()[0] > 0:
+        return
+    parts = gaps.split([len(pattern.planted) for pattern in silent])
+    for attribute in dict.fromkeys(pattern.attribute for pattern in silent):
+        own = torch.cat([part for part, pattern in zip(parts, silent, strict=True) if pattern.attribute == attribute])
+        print(f"{plan.name} before step {step + 1}/{plan.steps} largest gap of {attribute} {own.abs().max():.3f}", flush=True)
+
+
+def _save(path: Path, weights: torch.Tensor) -> None:
+    if place()[0] == 0:
+        torch.save(weights, path.with_suffix(".tmp"))
+        path.with_suffix(".tmp").rename(path)
