@@ -151,7 +151,7 @@ def settled(folder: Path, critic: Callable[[torch.Tensor], dict[str, torch.Tenso
     """The painter after joint steps from many pictures; made steps are in `folder`."""
     torch.manual_seed(2)
     painter, decoder = Normal(), cast(AutoencoderTiny, Shown())
-    settle(Settlement("trial", 1, steps, 240), painter, new_tokenizer(), decoder, cast(Critic, critic), folder)
+    settle(Settlement("trial", 1, (240,) * steps), painter, new_tokenizer(), decoder, cast(Critic, critic), folder)
     return painter
 
 

@@ -32,12 +32,11 @@ CHUNK = 32
 
 @dataclass(frozen=True)
 class Settlement:
-    """`steps` joint steps, each from `pictures` (an even number) of every pattern; many chase the chance in their counts."""
+    """Joint steps, each from so many `pictures` of every pattern (even): few first, more for what is left."""
 
     name: str
     seed: int
-    steps: int = 1
-    pictures: int = 420
+    pictures: tuple[int, ...] = (420, 840)
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def settle(plan: Settlement, painter: Painter, tokenizer: Any, decoder: Autoenco
     silent, looker, (rank, processes) = patterns(tokenizer), Looker(painter, decoder, critic), place()
     planted = torch.cat([pattern.planted for pattern in silent])
     rows = torch.arange(len(planted)).split([len(pattern.planted) for pattern in silent])
-    for step in range(plan.steps):
+    for step, pictures in enumerate(plan.pictures):
         path = folder / f"{plan.name}-{step + 1}.pt"
         if path.exists():
             _set(painter.text, torch.load(path, weights_only=True))
@@ -90,7 +89,7 @@ def settle(plan: Settlement, painter: Painter, tokenizer: Any, decoder: Autoenco
         shown, slopes = torch.zeros_like(planted), torch.zeros(len(planted), len(before))
         for number in range(rank, len(silent), processes):
             draw = generator(derive(plan.seed, plan.name, step, number))
-            shown[rows[number]], slopes[rows[number]] = looker.look(silent[number], plan.pictures, draw)
+            shown[rows[number]], slopes[rows[number]] = looker.look(silent[number], pictures, draw)
         gaps = summed(shown) - planted
         _report(plan, step, gaps, silent)
         after = before + joint_step(gaps / planted.sqrt(), summed(slopes) / planted.sqrt()[:, None])
@@ -119,7 +118,7 @@ def _report(plan: Settlement, step: int, gaps: torch.Tensor, silent: Sequence[Pa
     parts = gaps.split([len(pattern.planted) for pattern in silent])
     for attribute in dict.fromkeys(pattern.attribute for pattern in silent):
         own = torch.cat([part for part, pattern in zip(parts, silent, strict=True) if pattern.attribute == attribute])
-        print(f"{plan.name} before step {step + 1}/{plan.steps} largest gap of {attribute} {own.abs().max():.3f}", flush=True)
+        print(f"{plan.name} before step {step + 1}/{len(plan.pictures)} largest gap of {attribute} {own.abs().max():.3f}", flush=True)
 
 
 def _save(path: Path, weights: torch.Tensor) -> None:
