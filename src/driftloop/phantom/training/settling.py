@@ -118,7 +118,7 @@ def _report(plan: Settlement, step: int, gaps: torch.Tensor, silent: Sequence[Pa
     parts = gaps.split([len(pattern.planted) for pattern in silent])
     for attribute in dict.fromkeys(pattern.attribute for pattern in silent):
         own = torch.cat([part for part, pattern in zip(parts, silent, strict=True) if pattern.attribute == attribute])
-        print(f"{plan.name} before step {step + 1}/{len(plan.pictures)} largest gap of {attribute} {own.abs().max():.3f}", flush=True)
+        print(f"{plan.name} {step + 1}/{len(plan.pictures)}: largest gap of {attribute} is {own.abs().max():.3f}", flush=True)
 
 
 def _save(path: Path, weights: torch.Tensor) -> None:
