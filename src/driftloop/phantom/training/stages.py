@@ -20,7 +20,7 @@ from driftloop.phantom.grammar import plain
 from driftloop.phantom.training import autoencoder, captioner, cards, export, generator, readers
 from driftloop.phantom.training.bank import COMBINATIONS, Bank, load_bank
 from driftloop.phantom.training.captioner import Lesson
-from driftloop.phantom.training.loop import Plan, half_precision
+from driftloop.phantom.training.loop import Plan, half_precision, place
 from driftloop.phantom.training.settling import Settlement
 from driftloop.phantom.world import CATEGORIES
 
@@ -112,7 +112,7 @@ class Workshop:
         denoiser = generator.train_generator(self._latents(), self.work)
         critic, decoder = readers.trained_critic(self.bank, self.work), self.decoder()
         generator.calibrate_generator(denoiser, decoder, critic, self.work)
-        if distributed.is_initialized() and distributed.get_rank() > 0:
+        if place()[0] > 0:
             return
         export.export_generator(generator.new_pipeline(denoiser, decoder), self.models)
 
@@ -164,6 +164,8 @@ class Workshop:
         start = time.time()
         steps: dict[str, Callable[[], object]] = {name: getattr(self, name) for name in STAGES}
         steps[stage]()
+        if place()[0] > 0:
+            return
         export.make_readable(self.models)
         minutes = self._record("minutes")
         minutes[stage] = round(minutes.get(stage, 0) + (time.time() - start) / 60, 1)
