@@ -336,7 +336,7 @@ def _fit(known: Known) -> Iterator[dict[str, Any]]:
             yield _tested(known, "over_identification", test, "the readings fit", doubt, round=int(study.rounds[r]))
         else:
             yield _row(
-                known, "over_identification", np.nan, round=int(study.rounds[r]), note="not testable: sure of everything"
+                known, "over_identification", np.nan, round=int(study.rounds[r]), note="not testable: equally sure of all readings of a category"
             )
 
 
