@@ -52,18 +52,20 @@ def test_raw_and_corrected_drift_mislead_and_the_audit_finds_the_truth(demonstra
     for method in ("raw", "adjusted", "em"):
         found = estimate(demonstration, method)
         assert found["share_high"] < truth, method
-    for method in ("raw", "adjusted"):
-        assert estimate(demonstration, method)["shift_high"] < 0, method  # the wrong way, and sure of it
+        assert found["shift_high"] < 0, method  # the wrong way, and sure of it
     audited = estimate(demonstration, "audited")
     assert audited["share_low"] <= truth <= audited["share_high"]
     assert audited["shift_low"] <= shift <= audited["shift_high"]
 
 
-def test_the_diagnostics_warn(demonstration):
-    told = demonstration.table("instrument").query("attribute == 'gender' and concept == 'all'").set_index("quantity")
-    assert told.loc["over_identification", "note"].str.startswith("warning").all()
-    assert told.loc["em_minus_adjusted", "note"].str.startswith("warning").all()
-    assert told.loc["condition_number", "value"] < 2  # it is not the inversion that goes wrong
+def test_nothing_that_is_computed_from_readings_warns(demonstration):
+    """An instrument as sure of generated pictures as of seeds gives itself away to people alone."""
+    told = demonstration.table("instrument").query("concept == 'all'")
+    assert not told["note"].str.startswith("warning").any()
+    told = told.query("attribute == 'gender'").set_index("quantity")
+    assert told.loc["over_identification", "note"].str.startswith("not testable").all()
+    assert told.loc["em_minus_adjusted", "value"].abs().max() < 0.001
+    assert told.loc["condition_number", "value"] < 2
 
 
 def test_the_audit_says_that_the_instrument_errs_otherwise(demonstration):
@@ -72,8 +74,3 @@ def test_the_audit_says_that_the_instrument_errs_otherwise(demonstration):
     assert told.loc["alpha", "low"] > 0.8
     fine = demonstration.table("audit").query("attribute == 'age' and quantity == 'equal_confusion'").iloc[0]
     assert not fine["note"].startswith("warning")
-
-
-def test_the_parts_that_do_not_err_are_not_accused(demonstration):
-    told = demonstration.table("instrument").query("attribute == 'age' and concept == 'all'").set_index("quantity")
-    assert not told.loc["em_minus_adjusted", "note"].str.startswith("warning").any()

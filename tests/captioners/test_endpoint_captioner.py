@@ -84,7 +84,9 @@ def test_what_is_asked_stands_in_the_request(server: Server) -> None:
     big = 2**62 + 5
     captioner(server, **options, top_p=0.9, temperature=0.4, extra={"top_k": -1}).describe([painted(1)], [big])
     [request] = server.requests
-    assert request["messages"][0]["content"][0] == {"type": "text", "text": "activity in 7 words"}
+    picture, words = request["messages"][0]["content"]
+    assert picture["type"] == "image_url"
+    assert words == {"type": "text", "text": "activity in 7 words"}
     asked = {name: request[name] for name in ("model", "max_tokens", "temperature", "top_p", "top_k", "seed")}
     assert asked == {"model": "toy", "max_tokens": 20, "temperature": 0.4, "top_p": 0.9, "top_k": -1, "seed": big % 2**31}
 

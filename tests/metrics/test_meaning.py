@@ -194,13 +194,16 @@ def test_seeds_decide_the_draws_and_nothing_else() -> None:
 # The built-in world ----------------------------------------------------------------------------------------------------
 
 WORDS = ("experiment=phantom_exact", "encoder=[phantom_clip]", "metric=[meaning]", "truth=none", "rounds=2", "replicates=2",
-         "dataset.limit=48", "dataset.n=48", "analysis.resamples=100", "captioner.phrasing=plain",
+         "dataset.limit=192", "dataset.n=192", "analysis.resamples=100", "captioner.phrasing=plain",
          "stages=[play,measure,analyse]")  # fmt: skip
 
 
 @pytest.mark.slow
 def test_the_built_in_encoder_sees_what_is_kept_and_what_is_lost(tmp_path: Path) -> None:
-    """A captioner that tells all keeps pictures at the ceiling and captions the same; a fixed prompt leaves the floor."""
+    """A captioner that tells all keeps pictures at the ceiling and captions the same; a fixed prompt leaves the floor.
+
+    How near the floor is asked at z = 3.3 (p = .001 a row): at 192 seeds a similarity .04 off it would be told.
+    """
     told = ("captioner.omission=0",)
     lost = (*told, "mitigation=[fixed_prompt]", "mitigation.fixed_prompt.template='a photo of a person'")
     keeps, loses = (played(composed(*WORDS, *more, f"results_dir={tmp_path}")) for more in (told, lost))
@@ -212,7 +215,9 @@ def test_the_built_in_encoder_sees_what_is_kept_and_what_is_lost(tmp_path: Path)
         assert row["low"] <= row["ceiling"] <= row["high"] or row["value"] > row["ceiling"]
         assert row["ceiling_low"] > row["floor_in_concept_high"] > row["floor_low"]
     for row in only(gone, comparison="image_image").to_dict("records"):
-        assert row["low"] < row["floor"] < row["high"]
+        half_width = (row["high"] - row["low"]) / 2
+        assert half_width < 0.03
+        assert row["value"] == pytest.approx(row["floor"], abs=3.3 / 1.96 * half_width)
         assert row["high"] < one(kept, comparison="image_image", round=row["round"])["low"]
     table = driftloop.load_runs(tmp_path).tables["semantic"]
     assert set(table["mitigation"]) == {"none", "fixed_prompt"}

@@ -112,6 +112,23 @@ def test_classifier_errs_and_abstains_as_planted_and_always_alike() -> None:
     assert sure.probability == pytest.approx(1.0)
 
 
+def test_classifier_is_as_sure_of_generated_pictures_as_of_seeds() -> None:
+    """Its probabilities are those of its errors on seeds, also where it errs otherwise."""
+    confusion = {"gender": {"seed": [[0.9, 0.1], [0.2, 0.8]], "generated": [[0.5, 0.5], [0.5, 0.5]]}}
+    made = [picture.image for picture in ExactGenerator().generate([TOLD] * 100, range(100))]
+    images = seed_images()[0]
+    for readings in (ExactClassifier(["gender"], confusion).read(some) for some in (images, made)):
+        sure = {reading.label: reading.probabilities for [reading] in readings}
+        assert sure["female"] == pytest.approx((0.9 / 1.1, 0.2 / 1.1))
+        assert sure["male"] == pytest.approx((0.1 / 0.9, 0.8 / 0.9))
+
+
+def test_what_is_never_read_of_a_seed_tells_nothing_of_a_generated_picture() -> None:
+    never = {"gender": {"seed": [[0, 1], [0, 1]], "generated": [[1, 0], [1, 0]]}}
+    [[reading]] = ExactClassifier(["gender"], never).read([ExactGenerator().generate([TOLD], [0])[0].image])
+    assert (reading.label, reading.probabilities) == ("female", (0.5, 0.5))
+
+
 def test_classifier_without_options_reads_the_truth() -> None:
     images, labels = seed_images(40)
     classifier = ExactClassifier(attributes=tuple(CATEGORIES))

@@ -93,7 +93,8 @@ class EndpointCaptioner:
     def _one(self, item: tuple[Image, int]) -> Caption:
         image, seed = item
         url = "data:image/png;base64," + base64.b64encode(encode(image)).decode()
-        content = [{"type": "text", "text": self.prompt}, {"type": "image_url", "image_url": {"url": url}}]
+        # The picture before the words, as TransformersCaptioner asks: models are taught it so, and the order changes answers.
+        content = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": self.prompt}]
         drawn = {self.seed_field: seed % SEED_RANGE} if self.seed_field else {}
         answer = self.endpoint.client.chat.completions.create(
             model=self.served_model,

@@ -332,12 +332,12 @@ def _fit(known: Known) -> Iterator[dict[str, Any]]:
         matrices, readings = whole.draws.matrices[:, 0], whole.draws.readings[:, 0, r]
         test = over_identification(whole.point.matrices[0], whole.point.readings[0, r], matrices, readings, whole.counts.sum())
         doubt = "no composition of the labels gives these readings: the instrument errs otherwise than on the seeds"
+        round_ = int(study.rounds[r])
         if test.dof:
-            yield _tested(known, "over_identification", test, "the readings fit", doubt, round=int(study.rounds[r]))
+            yield _tested(known, "over_identification", test, "the readings fit", doubt, round=round_)
         else:
-            yield _row(
-                known, "over_identification", np.nan, round=int(study.rounds[r]), note="not testable: sure of everything"
-            )
+            note = "not testable: equally sure of all readings of a category"
+            yield _row(known, "over_identification", np.nan, round=round_, note=note)
 
 
 def _refined(known: Known) -> Floats:

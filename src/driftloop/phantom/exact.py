@@ -101,7 +101,8 @@ class ExactClassifier:
     `confusion`: attribute -> matrix P(read | true); `abstention`: one rate for all attributes or attribute -> rate;
     either may be split by origin and by true gender (see `planted`). Errors come from the pixels alone, so the same
     picture is always read alike; classifiers of another `name` err independently. Probabilities are those of the
-    truth given what was read, under equal shares of the categories.
+    truth given what was read, under equal shares of the categories, by the planted confusion on seeds: an instrument
+    knows how it errs on what it was made for, and is as sure of itself on generated pictures.
     """
 
     def __init__(
@@ -133,7 +134,7 @@ class ExactClassifier:
             return Reading(attribute, "low_confidence")
         matrix = self.confusion[attribute][group]
         label = pick(attribute, matrix[CATEGORIES[attribute].index(found.attributes[attribute])], seed)
-        probabilities = _posterior(matrix, CATEGORIES[attribute].index(label))
+        probabilities = _posterior(self.confusion[attribute]["seed", group[1]], CATEGORIES[attribute].index(label))
         return Reading(attribute, "ok", label, probabilities[CATEGORIES[attribute].index(label)], probabilities)
 
 
@@ -161,6 +162,8 @@ def _pixel_hash(image: Image) -> int:
 
 
 def _posterior(matrix: Sequence[Row], read: int) -> tuple[float, ...]:
-    """P(true | read) under equal shares of the true categories."""
+    """P(true | read) under equal shares of the true categories, and equal where nothing is ever read so."""
     column = [row[read] for row in matrix]
+    if not any(column):
+        column = [1.0] * len(column)
     return tuple(value / sum(column) for value in column)
