@@ -8,9 +8,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
+import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderTiny
+from scipy.optimize import NonlinearConstraint, minimize
 from torch import nn
 
 from driftloop.phantom.training.autoencoder import new_autoencoder
@@ -19,7 +21,7 @@ from driftloop.phantom.training.generator import Denoiser, new_pipeline, new_tok
 from driftloop.phantom.training.lessons import STEPS, new_scheduler, tokenized
 from driftloop.phantom.training.loop import Plan
 from driftloop.phantom.training.readers import Critic
-from driftloop.phantom.training.settling import DAMPING, Settlement, joint_step, settle
+from driftloop.phantom.training.settling import Settlement, Step, joint_step, settle
 
 CAPTIONS = ["a photo of a person reading a book", "a photo of a sad woman"]
 
@@ -129,7 +131,8 @@ def left_after(steps: int, noise: float) -> float:
     true, start = torch.randn(20, 200, generator=draw), torch.randn(20, generator=draw)
     gaps = start.clone()
     for _ in range(steps):
-        gaps += true @ joint_step(gaps, true + noise * torch.randn(true.shape, generator=draw))
+        seen = true + noise * torch.randn(true.shape, generator=draw)
+        gaps += true @ joint_step(gaps, seen, torch.ones(20), Step(2, length=0.1))
     return float(gaps.norm() / start.norm())
 
 
@@ -138,20 +141,47 @@ def test_joint_steps_close_all_gaps_whether_slopes_are_exact_or_noisy() -> None:
     assert left_after(10, noise=1.0) < 0.3
 
 
-def test_a_joint_step_is_the_damped_least_squares_solution() -> None:
+def problem() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Gaps, slopes and planted shares of six rows that twelve weights move, two of them along much the same slopes."""
     draw = torch.Generator().manual_seed(6)
-    slopes, gaps = torch.randn(5, 12, generator=draw), torch.randn(5, generator=draw)
-    damping = DAMPING * slopes.square().sum(1).mean()
-    augmented = torch.cat([slopes, damping.sqrt() * torch.eye(12)])
-    oracle = torch.linalg.lstsq(augmented, torch.cat([-gaps, torch.zeros(12)])[:, None]).solution[:, 0]
-    torch.testing.assert_close(joint_step(gaps, slopes), oracle)
+    slopes, gaps = torch.randn(6, 12, generator=draw), torch.tensor([0.3, 0.1, -0.2, 0.1, -0.3, 0.1])
+    slopes[5] = slopes[0] + 0.2 * slopes[5]
+    gaps[5] = -gaps[0]
+    return gaps, slopes, torch.tensor([0.1, 0.9, 0.3, 0.7, 0.5, 0.5])
+
+
+def test_no_step_of_that_length_leaves_less() -> None:
+    """Against a general solver of the least squares on the ball of that radius."""
+    gaps, slopes, planted = problem()
+    joint = joint_step(gaps, slopes, planted, Step(2, length=0.1))
+    assert float(joint.norm()) == pytest.approx(0.1, rel=1e-3)
+
+    def left(step: np.ndarray) -> float:
+        return float((((gaps.numpy() + slopes.numpy() @ step) ** 2) / planted.numpy()).sum())
+
+    ball = NonlinearConstraint(lambda step: step @ step, 0, 0.1**2)
+    oracle = minimize(left, np.zeros(12), constraints=[ball], method="trust-constr", options={"gtol": 1e-8})
+    np.testing.assert_allclose(joint.numpy(), oracle.x, atol=2e-4)
+
+
+def test_a_step_is_no_longer_than_the_gaps_ask() -> None:
+    gaps, slopes, planted = problem()
+    joint = joint_step(gaps, slopes, planted, Step(2, length=50.0))
+    torch.testing.assert_close(gaps + slopes @ joint, torch.zeros(6), atol=1e-3, rtol=0)
+
+
+def test_weighing_anew_closes_the_largest_gap_further() -> None:
+    gaps, slopes, planted = problem()
+    once, often = (joint_step(gaps, slopes, planted, Step(2, 0.1, weighings)) for weighings in (1, 8))
+    largest = [float((gaps + slopes @ joint).abs().max()) for joint in (once, often)]
+    assert largest[1] < 0.95 * largest[0]
 
 
 def settled(folder: Path, critic: Callable[[torch.Tensor], dict[str, torch.Tensor]], steps: int) -> Normal:
     """The painter after joint steps from many pictures; made steps are in `folder`."""
     torch.manual_seed(2)
     painter, decoder = Normal(), cast(AutoencoderTiny, Shown())
-    settle(Settlement("trial", 1, (240,) * steps), painter, new_tokenizer(), decoder, cast(Critic, critic), folder)
+    settle(Settlement("trial", 1, (Step(240, 1.0),) * steps), painter, new_tokenizer(), decoder, cast(Critic, critic), folder)
     return painter
 
 

@@ -1,13 +1,15 @@
-"""The last steps of a calibration: what gaps its descent leaves are closed together, by damped least squares.
+"""The last steps of a calibration: what gaps its descent leaves are closed together, by least squares.
 
 Descent follows the steepest patterns, and those with few pictures between two categories are flat. So the shares that
 all patterns show are counted in many pictures, with their slopes in the weights of the words, and one Gauss-Newton step
-(Levenberg 1944) is made for all. Slopes are noisy, so the damping is strong and fixed instead of searched along the step;
-they are those of the softened shares, to which only pictures between two categories have something to say.
+of a given length (Levenberg 1944) is made for all. Slopes are those of the softened shares, to which only pictures between
+two categories have something to say. A mean over patterns leaves the stubborn ones, so a step may be weighed anew, by what
+it would leave (iterative reweighting, towards the least largest gap; Lawson 1961).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import AutoencoderTiny
+from scipy.optimize import brentq
 from torch import nn
 
 from driftloop.core.rng import derive, generator
@@ -25,18 +28,32 @@ from driftloop.phantom.training.readers import Critic
 
 SURE = 0.97
 """Chance of the likeliest category from which a picture is only counted: its own part of a slope is about 0."""
-DAMPING = 1.0
-"""In units of the mean squared slope of a share. At a tenth of it steps go astray."""
+CHANCE = 0.01
+"""About what chance makes of a share: gaps well below it are weighed alike."""
+LEAST, MOST = -12.0, 12.0
+"""Logarithms of dampings, in units of the mean squared slope of a share."""
 CHUNK = 32
 
 
 @dataclass(frozen=True)
+class Step:
+    """One joint step: from so many `pictures` of every pattern (even), so far, weighed so many times.
+
+    420 pictures bear a `length` of .2, measured in the weights of the words; from 1,680 on, longer ones go where they should.
+    """
+
+    pictures: int
+    length: float
+    weighings: int = 1
+
+
+@dataclass(frozen=True)
 class Settlement:
-    """Joint steps, each from so many `pictures` of every pattern (even): few first, more for what is left."""
+    """Joint steps: few pictures first, more for what is left."""
 
     name: str
     seed: int
-    pictures: tuple[int, ...] = (420, 840)
+    steps: tuple[Step, ...] = (Step(420, 0.15), Step(840, 0.21), Step(1680, 0.12), Step(1680, 0.3, weighings=4))
 
 
 @dataclass(frozen=True)
@@ -80,28 +97,50 @@ def settle(plan: Settlement, painter: Painter, tokenizer: Any, decoder: Autoenco
     silent, looker, (rank, processes) = patterns(tokenizer), Looker(painter, decoder, critic), place()
     planted = torch.cat([pattern.planted for pattern in silent])
     rows = torch.arange(len(planted)).split([len(pattern.planted) for pattern in silent])
-    for step, pictures in enumerate(plan.pictures):
-        path = folder / f"{plan.name}-{step + 1}.pt"
+    for number, step in enumerate(plan.steps):
+        path = folder / f"{plan.name}-{number + 1}.pt"
         if path.exists():
             _set(painter.text, torch.load(path, weights_only=True))
             continue
         before = nn.utils.parameters_to_vector(painter.text.parameters()).detach()
         shown, slopes = torch.zeros_like(planted), torch.zeros(len(planted), len(before))
-        for number in range(rank, len(silent), processes):
-            draw = generator(derive(plan.seed, plan.name, step, number))
-            shown[rows[number]], slopes[rows[number]] = looker.look(silent[number], pictures, draw)
+        for index in range(rank, len(silent), processes):
+            draw = generator(derive(plan.seed, plan.name, number, index))
+            shown[rows[index]], slopes[rows[index]] = looker.look(silent[index], step.pictures, draw)
         gaps = summed(shown) - planted
-        _report(plan, step, gaps, silent)
-        after = before + joint_step(gaps / planted.sqrt(), summed(slopes) / planted.sqrt()[:, None])
+        _report(plan, number, gaps, silent)
+        after = before + joint_step(gaps, summed(slopes), planted, step)
         _set(painter.text, after)
         _save(path, after)
 
 
-def joint_step(gaps: torch.Tensor, slopes: torch.Tensor) -> torch.Tensor:
-    """The damped least-squares step (weights,) against `gaps` (rows,) along `slopes` (rows, weights)."""
-    gram = slopes @ slopes.T
-    step: torch.Tensor = slopes.T @ torch.linalg.solve(gram + DAMPING * gram.diag().mean() * torch.eye(len(gram)), -gaps)
-    return step
+def joint_step(gaps: torch.Tensor, slopes: torch.Tensor, planted: torch.Tensor, step: Step) -> torch.Tensor:
+    """The least-squares step (weights,) against `gaps` (rows,) of shares `planted` along `slopes` (rows, weights).
+
+    A gap weighs 1 / √planted; every further weighing multiplies that by the root of the gap that the step so far would leave.
+    """
+    gaps, gram, row_weights = gaps.double(), (slopes @ slopes.T).double(), 1 / planted.double().sqrt()
+    for _ in range(step.weighings):
+        along = _damped(gaps, gram, row_weights, step.length)
+        row_weights = row_weights * ((gaps + gram @ along).abs() + CHANCE).sqrt()
+    joint: torch.Tensor = slopes.T @ along.float()
+    return joint
+
+
+def _damped(gaps: torch.Tensor, gram: torch.Tensor, row_weights: torch.Tensor, length: float) -> torch.Tensor:
+    """How far to go along every slope (rows,): the weighted least squares, damped until the step has `length` or less."""
+    weighted = row_weights[:, None] * gram * row_weights
+    scale = weighted.diag().mean() * torch.eye(len(gram))
+
+    def along(log_damping: float) -> torch.Tensor:
+        solved: torch.Tensor = torch.linalg.solve(weighted + math.exp(log_damping) * scale, -gaps * row_weights)
+        return row_weights * solved
+
+    def excess(log_damping: float) -> float:
+        way = along(log_damping)
+        return float(way @ gram @ way) - length**2
+
+    return along(LEAST if excess(LEAST) <= 0 else brentq(excess, LEAST, MOST))
 
 
 @torch.no_grad()
@@ -112,13 +151,13 @@ def _set(module: nn.Module, weights: torch.Tensor) -> None:
         weight.copy_(part.view_as(weight))
 
 
-def _report(plan: Settlement, step: int, gaps: torch.Tensor, silent: Sequence[Pattern]) -> None:
+def _report(plan: Settlement, number: int, gaps: torch.Tensor, silent: Sequence[Pattern]) -> None:
     if place()[0] > 0:
         return
     parts = gaps.split([len(pattern.planted) for pattern in silent])
     for attribute in dict.fromkeys(pattern.attribute for pattern in silent):
         own = torch.cat([part for part, pattern in zip(parts, silent, strict=True) if pattern.attribute == attribute])
-        print(f"{plan.name} {step + 1}/{len(plan.pictures)}: largest gap of {attribute} is {own.abs().max():.3f}", flush=True)
+        print(f"{plan.name} {number + 1}/{len(plan.steps)}: largest gap of {attribute} is {own.abs().max():.3f}", flush=True)
 
 
 def _save(path: Path, weights: torch.Tensor) -> None:
