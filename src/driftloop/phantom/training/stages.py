@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -80,8 +81,9 @@ class Workshop:
         export.export_captioner(lesson.captioner, self.models)
 
     def _redrawn(self) -> Bank:
-        """Pictures by the exported generator, row i from the plain caption of combination i % 420."""
-        path = self.work / "redrawn.npy"
+        """Pictures by the exported generator, row i from the plain caption of combination i % 420; kept for its weights."""
+        weights = json.dumps(export.weight_hashes(self.models / "generator"))
+        path = self.work / f"redrawn-{hashlib.sha256(weights.encode()).hexdigest()[:8]}.npy"
         if not path.exists():
             captions = [plain(dict(zip(CATEGORIES, c, strict=True))) for c in COMBINATIONS] * REDRAWN
             made = cards.load_artist(self.models).draw(captions, guidance=1.5, name="redrawn")
