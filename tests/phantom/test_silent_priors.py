@@ -170,6 +170,18 @@ def test_a_step_is_no_longer_than_the_gaps_ask() -> None:
     torch.testing.assert_close(gaps + slopes @ joint, torch.zeros(6), atol=1e-3, rtol=0)
 
 
+@pytest.mark.parametrize("steepness", [1e-6, 1.0, 1e4])
+def test_steps_keep_to_their_length_however_steep_the_slopes(steepness: float) -> None:
+    gaps, slopes, planted = problem()
+    joint = joint_step(gaps, steepness * slopes, planted, Step(2, length=1e-6))
+    assert float(joint.norm()) == pytest.approx(1e-6, rel=1e-2)
+
+
+def test_where_nothing_lies_between_two_categories_there_is_nowhere_to_go() -> None:
+    gaps, slopes, planted = problem()
+    assert not joint_step(gaps, torch.zeros_like(slopes), planted, Step(2, 0.1, weighings=2)).any()
+
+
 def test_weighing_anew_closes_the_largest_gap_further() -> None:
     gaps, slopes, planted = problem()
     once, often = (joint_step(gaps, slopes, planted, Step(2, 0.1, weighings)) for weighings in (1, 8))

@@ -30,8 +30,8 @@ SURE = 0.97
 """Chance of the likeliest category from which a picture is only counted: its own part of a slope is about 0."""
 CHANCE = 0.01
 """About what chance makes of a share: gaps well below it are weighed alike."""
-LEAST, MOST = -12.0, 12.0
-"""Logarithms of dampings, in units of the mean squared slope of a share."""
+LEAST_DAMPING = 1e-5
+"""In units of the mean squared slope of a share."""
 CHUNK = 32
 
 
@@ -129,18 +129,22 @@ def joint_step(gaps: torch.Tensor, slopes: torch.Tensor, planted: torch.Tensor, 
 
 def _damped(gaps: torch.Tensor, gram: torch.Tensor, row_weights: torch.Tensor, length: float) -> torch.Tensor:
     """How far to go along every slope (rows,): the weighted least squares, damped until the step has `length` or less."""
-    weighted = row_weights[:, None] * gram * row_weights
-    scale = weighted.diag().mean() * torch.eye(len(gram))
+    weighted, wanted = row_weights[:, None] * gram * row_weights, -gaps * row_weights
+    slope = weighted.trace().sqrt()
+    if slope == 0 or not gaps.any():
+        return torch.zeros_like(gaps)
 
     def along(log_damping: float) -> torch.Tensor:
-        solved: torch.Tensor = torch.linalg.solve(weighted + math.exp(log_damping) * scale, -gaps * row_weights)
-        return row_weights * solved
+        way: torch.Tensor = row_weights * torch.linalg.solve(weighted + math.exp(log_damping) * torch.eye(len(gram)), wanted)
+        return way
 
     def excess(log_damping: float) -> float:
         way = along(log_damping)
         return float(way @ gram @ way) - length**2
 
-    return along(LEAST if excess(LEAST) <= 0 else brentq(excess, LEAST, MOST))
+    least = math.log(LEAST_DAMPING * slope**2 / len(gram))
+    most = math.log(slope * wanted.norm() / length)  # no step of this damping is longer than `length`
+    return along(least if excess(least) <= 0 else brentq(excess, least, most))
 
 
 @torch.no_grad()
